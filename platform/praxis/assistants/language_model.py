@@ -1,0 +1,115 @@
+"""The platform's client of the model server: chat with an adapter, embeddings, what is served.
+
+The server is any OpenAI-compatible one (`LLM_BASE_URL`, `EMBEDDING_BASE_URL`); the official client
+speaks to it, so that replacing the embedded server by vLLM changes URLs only.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import lru_cache
+from typing import Any
+
+import httpx
+import openai
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from praxis.assistants.contract import ModelUnavailable
+
+EMBEDDING_BATCH = 32
+CONNECT_SECONDS = 3.0
+READ_SECONDS = 120.0
+
+
+@lru_cache(maxsize=4)
+def _client(base_url: str, api_key: str) -> openai.OpenAI:
+    """One client, with its connection pool, per server; safe to share between threads."""
+    return openai.OpenAI(
+        base_url=base_url,
+        api_key=api_key or "none",
+        max_retries=0,
+        timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+    )
+
+
+def _chat_client() -> openai.OpenAI:
+    return _client(settings.LLM_BASE_URL, settings.LLM_API_KEY)
+
+
+def _unavailable(error: openai.OpenAIError) -> ModelUnavailable:
+    if isinstance(error, openai.APIConnectionError):
+        return ModelUnavailable(_("The model server does not answer at the moment."))
+    if isinstance(error, openai.NotFoundError):
+        return ModelUnavailable(_("The model server does not serve the chosen adapter."))
+    if isinstance(error, openai.BadRequestError) and error.code == "context_length_exceeded":
+        return ModelUnavailable(_("The question is too long for the model."))
+    return ModelUnavailable(_("The model server refused the request."))
+
+
+class ServedModel:
+    """One model name of the server (the base or an adapter); implements `contract.LanguageModel`."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name or settings.LLM_MODEL
+
+    def stream(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        json_schema: Mapping[str, Any] | None = None,
+        stop: Sequence[str] = (),
+    ) -> Iterator[str]:
+        request: dict[str, Any] = {
+            "model": self.name,
+            "messages": [dict(message) for message in messages],
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "stream": True,
+        }
+        if stop:
+            request["stop"] = list(stop)
+        if json_schema is not None:
+            request["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": dict(json_schema)},
+            }
+        try:
+            # `closing`: a stopped turn must stop the decoding too, not only the reading.
+            with closing(_chat_client().chat.completions.create(**request)) as chunks:
+                for chunk in chunks:
+                    if chunk.choices and (text := chunk.choices[0].delta.content):
+                        yield text
+        except openai.OpenAIError as error:
+            raise _unavailable(error) from error
+        except httpx.TransportError as error:  # the server died in the middle of the stream
+            raise ModelUnavailable(_("The model server stopped in the middle.")) from error
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        return embed(texts)
+
+
+def embed(texts: Sequence[str]) -> list[list[float]]:
+    """One normalised float vector per text, in order. Raises `ModelUnavailable`."""
+    client = _client(settings.EMBEDDING_BASE_URL, settings.LLM_API_KEY)
+    vectors: list[list[float]] = []
+    try:
+        for start in range(0, len(texts), EMBEDDING_BATCH):
+            answer = client.embeddings.create(
+                model=settings.EMBEDDING_MODEL,
+                input=list(texts[start : start + EMBEDDING_BATCH]),
+                encoding_format="float",
+            )
+            vectors += [item.embedding for item in answer.data]
+    except openai.OpenAIError as error:
+        raise _unavailable(error) from error
+    return vectors
+
+
+def served_models() -> list[str]:
+    """Names that a request may choose: the base first, then its adapters. Raises `ModelUnavailable`."""
+    try:
+        return [model.id for model in _chat_client().models.list()]
+    except openai.OpenAIError as error:
+        raise _unavailable(error) from error
