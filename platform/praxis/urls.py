@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.i18n import set_language
 
+from praxis.accounts.views import invitation
 from praxis.assistants.registry import all_assistants
 from praxis.integrations.api import api
 from praxis.integrations.openai_api import openai_api
@@ -12,6 +13,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("praxis.conversations.urls")),
     path("", include("praxis.observability.urls")),
     path("accounts/", include("allauth.urls")),
+    path("invitation/<uid>/<token>/", invitation, name="invitation"),
     path("language/", set_language, name="set_language"),
     path("admin/", admin.site.urls),
     path("api/v1/", api.urls),

@@ -54,7 +54,9 @@ def enter_workspace(request: HttpRequest, slug: str, *, role: Role = Role.MEMBER
     if not isinstance(user, User) or not user.is_active:
         raise Http404
     membership = (
-        Membership.objects.select_related("workspace").filter(user=user, workspace__slug=slug).first()
+        Membership.objects.select_related("workspace")
+        .filter(user=user, workspace__slug=slug)
+        .first()
     )
     if membership is None:
         raise Http404
@@ -88,7 +90,9 @@ def _principal_of(membership: Membership, user: User, request: HttpRequest) -> P
     )
 
 
-def record(principal: Principal, action: str, target: object = None, **detail: object) -> AuditEntry:
+def record(
+    principal: Principal, action: str, target: object = None, **detail: object
+) -> AuditEntry:
     """Write one audit entry. `detail` holds ids and settings, never message or document text."""
     return AuditEntry.objects.create(
         workspace=principal.workspace,

@@ -1,4 +1,9 @@
-from django.urls import URLPattern
+from django.urls import path
+
+from praxis.accounts import views
 
 app_name = "accounts"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", views.members, name="members"),
+    path("<int:membership>/", views.member, name="member"),
+]

@@ -176,6 +176,9 @@ class Memory(Protocol):
 class LanguageModel(Protocol):
     """The serving model with the adapter that the workspace chose for this assistant."""
 
+    name: str
+    """What the model server calls it; the receipt keeps it."""
+
     def stream(
         self,
         messages: Sequence[Mapping[str, str]],

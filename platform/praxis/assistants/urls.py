@@ -1,4 +1,9 @@
-from django.urls import URLPattern
+from django.urls import path
+
+from praxis.assistants import views
 
 app_name = "assistants"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", views.index, name="index"),
+    path("<slug:assistant>/", views.edit, name="edit"),
+]

@@ -1,0 +1,238 @@
+"""One turn: rules that come first, state, both chains, arbiter, answer, receipt.
+
+The pipeline is a plain generator. Closing it between two events (stop, a lost right) closes the
+chosen chain's generator, and with it the model's stream.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.utils import translation
+
+from praxis.assistants.contract import (
+    Assistant,
+    Chain,
+    Confidence,
+    Done,
+    Event,
+    Handoff,
+    ModelUnavailable,
+    Passage,
+    Proposal,
+    Retrieved,
+    State,
+    StateChanged,
+    Token,
+    Turn,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    chain: Chain
+    proposal: Proposal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Who speaks first, who speaks if the model fails before a word is out, and why."""
+
+    chosen: Candidate | None
+    reserve: Candidate | None
+    reason: str
+
+
+def arbitrate(candidates: Iterable[Candidate], *, lower: float, upper: float) -> Decision:
+    """The two-chain rule: sure rules speak; else the surest chain; below `lower` nobody does.
+
+    Rules win a tie, because what they say can be traced to the rule.
+    """
+    ranked = sorted(
+        candidates,
+        key=lambda item: (item.proposal.confidence, item.chain.deterministic),
+        reverse=True,
+    )
+    rules = [item for item in ranked if item.chain.deterministic]
+    if rules and rules[0].proposal.confidence >= upper:
+        return Decision(chosen=rules[0], reserve=None, reason="rules_above_upper_threshold")
+    if ranked and ranked[0].proposal.confidence >= lower:
+        reserve = rules[0] if rules and rules[0] is not ranked[0] else None
+        if reserve is not None and reserve.proposal.confidence < lower:
+            reserve = None
+        return Decision(chosen=ranked[0], reserve=reserve, reason="highest_confidence")
+    return Decision(
+        chosen=None,
+        reserve=None,
+        reason="all_below_lower_threshold" if ranked else "no_chain_had_an_answer",
+    )
+
+
+def difference(before: State, after: State) -> State:
+    """What changed: new values by key, None for a key that is gone."""
+    changes = {key: value for key, value in after.items() if before.get(key) != value}
+    return changes | dict.fromkeys(before.keys() - after.keys())
+
+
+def prompt_version(assistant: Assistant) -> str:
+    return hashlib.sha256(assistant.instructions.encode()).hexdigest()[:12]
+
+
+def run_turn(assistant: Assistant, turn: Turn, *, lower: float, upper: float) -> Iterator[Event]:
+    """Yield the events of one turn; `Done`, with the receipt, is always the last.
+
+    A failing model server ends the turn with outcome "failed" and a sentence for the person. Any
+    other exception is a bug and propagates.
+    """
+    with translation.override(turn.language):
+        yield from _Run(assistant, turn, lower, upper).events()
+
+
+class _Run:
+    """The bookkeeping of one turn while its events pass by."""
+
+    def __init__(self, assistant: Assistant, turn: Turn, lower: float, upper: float) -> None:
+        self.assistant, self.turn, self.lower, self.upper = assistant, turn, lower, upper
+        self.started = time.monotonic()
+        self.first_token_ms: float | None = None
+        self.text: list[str] = []
+        self.handed_over = False
+        self.confidence: Confidence | None = None
+        self.retrieved_told = False
+        self.chain = ""
+        self.reason = ""
+        self.candidates: list[Candidate] = []
+        self.skipped: dict[str, str] = {}
+
+    def events(self) -> Iterator[Event]:
+        try:
+            yield from self._answer()
+        except ModelUnavailable as error:
+            yield Done(outcome="failed", error=str(error), receipt=self._receipt())
+
+    def _answer(self) -> Iterator[Event]:
+        turn, assistant = self.turn, self.assistant
+        if assistant.guard is not None and (warning := assistant.guard(turn)) is not None:
+            self.chain, self.reason = "guard", "rule_that_comes_first"
+            yield from self._relay(warning)
+            yield self._done("answered")
+            return
+        if assistant.track is not None:
+            state = assistant.track(turn)
+            if changes := difference(turn.state, state):
+                turn.state = state
+                yield StateChanged(changes=changes, state=state)
+        self._collect()
+        decision = arbitrate(self.candidates, lower=self.lower, upper=self.upper)
+        self.reason = decision.reason
+        if decision.chosen is None:
+            if self.skipped and not self.candidates:
+                raise ModelUnavailable(next(iter(self.skipped.values())))
+            self.chain = "abstain"
+            yield from self._relay(assistant.abstain(turn))
+            yield self._done("abstained")
+            return
+        try:
+            yield from self._speak(decision.chosen)
+        except ModelUnavailable as error:
+            if self.text or decision.reserve is None:
+                raise
+            self.skipped[decision.chosen.chain.name] = str(error)
+            self.reason = "model_unavailable"
+            yield from self._speak(decision.reserve)
+        yield self._done("answered")
+
+    def _collect(self) -> None:
+        """Ask the chains in order; one that needs the model server while it is down is skipped."""
+        for chain in self.assistant.chains:
+            try:
+                proposal = chain.propose(self.turn)
+            except ModelUnavailable as error:
+                self.skipped[chain.name] = str(error)
+                continue
+            if proposal is None:
+                continue
+            self.candidates.append(Candidate(chain=chain, proposal=proposal))
+            if chain.deterministic and proposal.confidence >= self.upper:
+                return  # nothing can overrule it, so the slower chains are not asked
+
+    def _speak(self, candidate: Candidate) -> Iterator[Event]:
+        self.chain = candidate.chain.name
+        yield from self._relay(candidate.proposal.speak())
+        if self.confidence is None:
+            proposal = candidate.proposal
+            self.confidence = Confidence(
+                value=proposal.confidence,
+                chain=self.chain,
+                basis=proposal.basis,
+                low=proposal.low,
+                high=proposal.high,
+            )
+            yield self.confidence
+
+    def _relay(self, spoken: Iterator[Event]) -> Iterator[Event]:
+        if self.turn.passages and not self.retrieved_told:
+            self.retrieved_told = True
+            yield Retrieved(query=self.turn.text, citations=tuple(self.turn.passages))
+        with closing(_as_generator(spoken)) as events:
+            for event in events:
+                if isinstance(event, Token):
+                    if self.first_token_ms is None:
+                        self.first_token_ms = self._elapsed_ms()
+                    self.text.append(event.text)
+                elif isinstance(event, Confidence):
+                    self.confidence = event
+                elif isinstance(event, Handoff):
+                    self.handed_over = True
+                elif isinstance(event, StateChanged):
+                    self.turn.state = event.state
+                yield event
+
+    def _done(self, outcome: str) -> Done:
+        return Done(outcome="handed_over" if self.handed_over else outcome, receipt=self._receipt())
+
+    def _elapsed_ms(self) -> float:
+        return round((time.monotonic() - self.started) * 1000, 1)
+
+    def _receipt(self) -> dict[str, Any]:
+        """What is needed to explain the answer and to replay it."""
+        return {
+            "platform": settings.VERSION,
+            "assistant": self.assistant.slug,
+            "model": self.turn.model.name,
+            "base_model": settings.LLM_MODEL,
+            "prompt_version": prompt_version(self.assistant),
+            "chain": self.chain,
+            "reason": self.reason,
+            "candidates": [
+                {"chain": item.chain.name, "confidence": round(item.proposal.confidence, 4)}
+                for item in self.candidates
+            ],
+            "skipped": self.skipped,
+            "thresholds": {"lower": self.lower, "upper": self.upper},
+            "passages": [_span(passage) for passage in self.turn.passages],
+            "first_token_ms": self.first_token_ms,
+            "total_ms": self._elapsed_ms(),
+            "answer_sha256": hashlib.sha256("".join(self.text).encode()).hexdigest(),
+        }
+
+
+def _span(passage: Passage) -> dict[str, Any]:
+    return {
+        "number": passage.number,
+        "document": passage.document_id,
+        "version": passage.version_id,
+        "chunk": passage.chunk_id,
+        "start": passage.start,
+        "end": passage.end,
+        "score": round(passage.score, 4),
+    }
+
+
+def _as_generator(events: Iterator[Event]) -> Any:
+    """The iterator as something that can be closed, also when a domain returned `iter([...])`."""
+    return events if hasattr(events, "close") else (event for event in events)
