@@ -89,7 +89,7 @@ from praxis.accounts.access import Principal  # noqa: E402
 from praxis.accounts.models import Membership, Role, User, Workspace  # noqa: E402
 from tests.fakes import ModelServer  # noqa: E402
 
-PASSWORD = "correct horse battery staple"  # noqa: S105  (of the cast, which lives for one test)
+PASSWORD = "correct horse battery staple"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -55,7 +55,7 @@ def start_process(
         extra_groups=[] if user else None,
         start_new_session=True,
         # After the change of user, which would clear the request.
-        preexec_fn=_tied_to(os.getpid(), death_signal),  # noqa: PLW1509
+        preexec_fn=_tied_to(os.getpid(), death_signal),
     )
 
 

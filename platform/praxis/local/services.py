@@ -299,7 +299,7 @@ def _unprivileged_user(directory: Path) -> str | None:
         pwd.getpwnam(POSTGRES_SYSTEM_USER)
     except KeyError:
         subprocess.run(
-            ["useradd", "--system", "--shell", "/bin/false", POSTGRES_SYSTEM_USER],
+            ["/usr/sbin/useradd", "--system", "--shell", "/bin/false", POSTGRES_SYSTEM_USER],
             check=True,
             capture_output=True,
         )
