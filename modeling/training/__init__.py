@@ -1,0 +1,1 @@
+"""Fine-tuning: the data-set doctor, the recipe, and the one trainer."""

@@ -1,0 +1,156 @@
+"""The model to train: a frozen base with a PEFT adapter.
+
+PEFT keeps names, files and merging; only the arithmetic of a LoRA layer is our own, because PEFT's
+own forward converts the input of every layer to float32 and keeps several copies for backward.
+
+Shapes: T = tokens, I = inputs and O = outputs of a linear layer, R = rank.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import Linear as PeftLinear
+from torch import nn
+from torch.nn import functional
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from modeling.training.objective import ATTENTION
+from modeling.training.recipe import Lora
+
+ADAPTER = "default"
+
+
+class _LoraProduct(torch.autograd.Function):
+    """`x @ W.T + bias + scaling * (x @ A.T) @ B.T`, W frozen, A and B float32.
+
+    The arithmetic runs in x's type; backward keeps x and the narrow x @ A.T only.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        weight_OI: torch.Tensor,
+        bias_O: torch.Tensor | None,
+        a_RI: torch.Tensor,
+        b_OR: torch.Tensor,
+        scaling: float,
+    ) -> torch.Tensor:
+        x_TI = x.flatten(0, -2)
+        scaled_b_OR = (b_OR * scaling).to(x.dtype)
+        narrow_TR = x_TI @ a_RI.to(x.dtype).T
+        y_TO = functional.linear(x_TI, weight_OI, bias_O)
+        y_TO.addmm_(narrow_TR, scaled_b_OR.T)
+        ctx.save_for_backward(x_TI, narrow_TR, weight_OI, a_RI, scaled_b_OR)
+        ctx.scaling = scaling
+        return y_TO.unflatten(0, x.shape[:-1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x_TI, narrow_TR, weight_OI, a_RI, scaled_b_OR = ctx.saved_tensors
+        (gradient,) = gradients
+        g_TO = gradient.flatten(0, -2)
+        g_TR = g_TO @ scaled_b_OR
+        x_gradient = None
+        if ctx.needs_input_grad[0]:
+            x_gradient = g_TO @ weight_OI
+            x_gradient.addmm_(g_TR, a_RI.to(g_TR.dtype))
+            x_gradient = x_gradient.unflatten(0, gradient.shape[:-1])
+        a_gradient = (g_TR.T @ x_TI).float()
+        b_gradient = (g_TO.T @ narrow_TR).float() * ctx.scaling
+        return x_gradient, None, None, a_gradient, b_gradient, None
+
+
+class LoraLinear(PeftLinear):
+    """PEFT's LoRA layer with the fused product while one plain adapter is being trained."""
+
+    def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        plain = (
+            self.active_adapters == [ADAPTER]
+            and not self.disable_adapters
+            and not self.merged
+            and not self.lora_variant
+            and not (self.training and isinstance(self.lora_dropout[ADAPTER], nn.Dropout))
+        )
+        if not plain:
+            return super().forward(x, *args, **kwargs)
+        base = self.get_base_layer()
+        return _LoraProduct.apply(
+            x,
+            base.weight,
+            base.bias,
+            self.lora_A[ADAPTER].weight,
+            self.lora_B[ADAPTER].weight,
+            self.scaling[ADAPTER],
+        )
+
+
+def load_base(model_path: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """The base model from safetensors, never from pickle, never with code from the folder."""
+    if not (model_path / "config.json").is_file():
+        raise FileNotFoundError(
+            f"no base model in {model_path}: config.json is missing; give the folder of a "
+            "Hugging Face model"
+        )
+    return AutoModelForCausalLM.from_pretrained(
+        model_path,
+        dtype=dtype,
+        attn_implementation=ATTENTION,
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+    )
+
+
+def add_adapter(base: PreTrainedModel, lora: Lora, *, seed: int) -> PeftModel:
+    """Freeze the base and give the named linear layers an adapter that starts as zero."""
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.target_modules),
+        bias="none",
+    )
+    config._register_custom_module({nn.Linear: LoraLinear})
+    torch.manual_seed(seed)
+    with warnings.catch_warnings():
+        # PEFT 0.21 reads an attribute that transformers 5.23 renames; nothing depends on it here.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        return get_peft_model(base, config, adapter_name=ADAPTER)
+
+
+def save_adapter(model: PeftModel, directory: Path) -> None:
+    """Write `adapter_model.safetensors` and `adapter_config.json`."""
+    model.save_pretrained(directory, save_embedding_layers=False)
+    (directory / "README.md").unlink(missing_ok=True)
+
+
+def resolve_dtype(
+    choice: Literal["auto", "bf16", "fp32"], device: torch.device
+) -> torch.dtype:
+    """'auto' takes bf16 where the device multiplies faster in it, by trying."""
+    if choice != "auto":
+        return torch.bfloat16 if choice == "bf16" else torch.float32
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return min(
+        (torch.float32, torch.bfloat16), key=lambda dtype: _matmul_seconds(dtype, device)
+    )
+
+
+def _matmul_seconds(dtype: torch.dtype, device: torch.device) -> float:
+    left = torch.ones(512, 768, dtype=dtype, device=device)
+    right = torch.ones(768, 768, dtype=dtype, device=device)
+    best = float("inf")
+    for _ in range(5):
+        started = time.perf_counter()
+        left @ right
+        best = min(best, time.perf_counter() - started)
+    return best
