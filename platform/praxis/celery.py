@@ -1,11 +1,40 @@
 """Celery rings; the job row in PostgreSQL decides (see `praxis.jobs`)."""
 
 import os
+from typing import Any
 
 from celery import Celery
+from celery.signals import worker_process_init, worker_shutting_down
+
+from praxis.local.processes import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "praxis.settings")
 
 app = Celery("praxis")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.update(
+    # With REMAP_SIGTERM=SIGQUIT: how long a handler has to reach its next check. What does not
+    # is killed and goes on elsewhere when its lease runs out.
+    worker_soft_shutdown_timeout=8,
+    broker_transport_options={"socket_connect_timeout": 3},
+    # A broker that is down must not hold up a web request: the sweep rings again.
+    task_publish_retry_policy={"max_retries": 1, "interval_start": 0.1, "interval_max": 0.2},
+)
+# The apps add their own periodic tasks in their `AppConfig.ready`.
+app.conf.beat_schedule = {
+    "sweep-jobs": {"task": "praxis.jobs.tasks.sweep", "schedule": 15.0},
+}
 app.autodiscover_tasks()
+
+
+@worker_process_init.connect
+def _end_with_the_worker(**kwargs: Any) -> None:
+    """A pool process whose worker was killed must not go on with a job nobody supervises."""
+    die_with_parent()
+
+
+@worker_shutting_down.connect
+def _tell_the_handlers(**kwargs: Any) -> None:
+    from praxis.jobs.running import note_worker_stopping  # models load after the settings
+
+    note_worker_stopping()
