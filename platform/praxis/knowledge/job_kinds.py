@@ -1,0 +1,10 @@
+"""The jobs of this app."""
+
+from praxis.jobs.registry import job_kind
+from praxis.jobs.running import JobRun
+from praxis.knowledge import ingestion
+
+
+@job_kind("knowledge.ingest", queue="ingest", max_attempts=ingestion.MAX_ATTEMPTS)
+def ingest(run: JobRun) -> None:
+    ingestion.ingest(run)

@@ -1,0 +1,239 @@
+"""What the assistants may cite: corpora, documents with their versions, and chunks with vectors."""
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
+from django.db import models
+from django.db.models import F, Q
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+from pgvector.django import HnswIndex, VectorField
+
+from praxis.accounts.models import Workspace
+from praxis.jobs.models import Job
+
+EMBEDDING_WIDTH = 384
+"""Of the shipped encoder; another width is another column and index."""
+
+
+class Corpus(models.Model):
+    """A named set of documents that some or all assistants of the workspace may search."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="corpora")
+    name = models.CharField(_("name"), max_length=120)
+    description = models.TextField(_("description"), blank=True)
+    assistants = ArrayField(
+        models.SlugField(max_length=60),
+        verbose_name=_("assistants"),
+        default=list,
+        blank=True,
+        help_text=_("Which assistants search here; none chosen means all of them."),
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name_plural = "corpora"
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "name"], name="corpus_name_once"),
+            models.CheckConstraint(condition=~Q(name=""), name="corpus_has_name"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("knowledge:corpus", args=[self.workspace.slug, self.pk])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "id": str(self.pk),
+            "name": self.name,
+            "description": self.description,
+            "assistants": list(self.assistants),
+            "created_at": self.created_at.isoformat(),
+        }
+
+
+class Document(models.Model):
+    """One source; its content lives in numbered versions, of which one is searched."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    corpus = models.ForeignKey(Corpus, models.CASCADE, related_name="documents")
+    title = models.CharField(_("title"), max_length=255)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    current_version = models.OneToOneField(
+        "DocumentVersion", models.SET_NULL, null=True, blank=True, related_name="current_of"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["corpus", "title"], name="document_title_once"),
+            models.CheckConstraint(condition=~Q(title=""), name="document_has_title"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        return reverse("knowledge:document", args=[self.corpus.workspace.slug, self.pk])
+
+    @property
+    def latest_version(self) -> "DocumentVersion":
+        """The newest version, searched or not; uses the prefetched versions if there are any."""
+        return max(self.versions.all(), key=lambda version: version.number)
+
+    def to_dict(self) -> dict[str, Any]:
+        """With every version, the newest first; one query more unless `versions` is prefetched."""
+        versions = sorted(self.versions.all(), key=lambda version: -version.number)
+        return {
+            "id": str(self.pk),
+            "corpus_id": str(self.corpus_id),
+            "title": self.title,
+            "current_version_id": str(self.current_version_id) if self.current_version_id else None,
+            "created_at": self.created_at.isoformat(),
+            "versions": [version.to_dict() for version in versions],
+        }
+
+
+class DocumentVersion(models.Model):
+    """One uploaded file and the text taken from it; the text never changes once it is ready."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued", _("Waiting")
+        PARSING = "parsing", _("Reading")
+        CHUNKING = "chunking", _("Splitting")
+        EMBEDDING = "embedding", _("Indexing")
+        READY = "ready", _("Ready")
+        FAILED = "failed", _("Failed")
+
+    UNFINISHED = (State.QUEUED, State.PARSING, State.CHUNKING, State.EMBEDDING)
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    document = models.ForeignKey(Document, models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    file = models.FileField(max_length=200)
+    """Under a random name; see `services.add_document`."""
+    file_name = models.CharField(_("file name"), max_length=255)
+    """As uploaded; shown and offered for download, never used as a path."""
+    media_type = models.CharField(max_length=120)
+    size = models.PositiveBigIntegerField(_("size"))
+    sha256 = models.CharField(max_length=64)
+    text = models.TextField(blank=True)
+    """Canonical text; every offset of a block, page, chunk or citation counts its characters."""
+    blocks = models.JSONField(default=list)
+    """The text's structure: `[kind, start, end, level]` for each heading, paragraph, item, row,
+    and code block, in order; see `parsing.blocks`."""
+    page_starts = models.JSONField(default=list)
+    """Offset of each page's first character; empty for a file without pages."""
+    notes = models.JSONField(default=list)
+    """What a reader should know about the text, as `[code, values]`; see `parsing.sentences`."""
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    job = models.ForeignKey(Job, models.SET_NULL, null=True, blank=True, related_name="+")
+    error = models.TextField(blank=True)
+    """Why it failed and what to do, as a sentence for the person who uploaded it."""
+    created_at = models.DateTimeField(auto_now_add=True)
+    ready_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["document", "number"], name="version_number_once"),
+            models.CheckConstraint(condition=Q(number__gte=1), name="version_number_from_one"),
+            models.CheckConstraint(
+                condition=Q(
+                    state__in=["queued", "parsing", "chunking", "embedding", "ready", "failed"]
+                ),
+                name="version_state_known",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="failed") | ~Q(error=""), name="failed_version_says_why"
+            ),
+        ]
+        # An upload asks whether its content is there already.
+        indexes = [models.Index(fields=["sha256"], name="version_content")]
+
+    def __str__(self) -> str:
+        return f"{self.document.title} ({self.number})"
+
+    @property
+    def is_given_up(self) -> bool:
+        """Its job ended without an outcome: cancelled, or its worker died too often."""
+        return self.state in self.UNFINISHED and self.job is not None and self.job.is_finished
+
+    def page_of(self, offset: int) -> int | None:
+        """The page (from 1) on which a character of the text stands; None without pages."""
+        pages = [number for number, start in enumerate(self.page_starts, 1) if start <= offset]
+        return pages[-1] if pages else None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "id": str(self.pk),
+            "number": self.number,
+            "file_name": self.file_name,
+            "media_type": self.media_type,
+            "size": self.size,
+            "sha256": self.sha256,
+            "state": self.state,
+            "error": self.error,
+            "job_id": str(self.job_id) if self.job_id else None,
+            "created_at": self.created_at.isoformat(),
+            "ready_at": self.ready_at.isoformat() if self.ready_at else None,
+        }
+
+
+class Chunk(models.Model):
+    """A span of a version's text that search can find and an answer can cite."""
+
+    version = models.ForeignKey(DocumentVersion, models.CASCADE, related_name="chunks")
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="+")
+    """The document's workspace again, so that the index query itself is held to one tenant."""
+    ordinal = models.PositiveIntegerField()
+    start = models.PositiveIntegerField()
+    end = models.PositiveIntegerField()
+    page = models.PositiveIntegerField(null=True, blank=True)
+    heading = models.TextField(blank=True)
+    """The headings above the span, outermost first, joined by " › "."""
+    text = models.TextField()
+    """`version.text[start:end]`."""
+    embedding = VectorField(dimensions=EMBEDDING_WIDTH)
+    search = SearchVectorField()
+
+    class Meta:
+        constraints = [
+            # A job that runs again after a crash can neither lose nor double a chunk.
+            models.UniqueConstraint(fields=["version", "ordinal"], name="chunk_ordinal_once"),
+            models.CheckConstraint(condition=Q(end__gt=F("start")), name="chunk_not_empty"),
+        ]
+        indexes = [
+            # Both legs of `search.search_corpora`: nearest vectors, and words of the query.
+            HnswIndex(
+                name="chunk_nearest",
+                fields=["embedding"],
+                m=16,
+                ef_construction=64,
+                opclasses=["vector_cosine_ops"],
+            ),
+            GinIndex(fields=["search"], name="chunk_words"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version_id}#{self.ordinal}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "id": str(self.pk),
+            "version_id": str(self.version_id),
+            "ordinal": self.ordinal,
+            "start": self.start,
+            "end": self.end,
+            "page": self.page,
+            "heading": self.heading,
+            "text": self.text,
+        }

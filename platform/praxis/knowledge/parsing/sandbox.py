@@ -1,0 +1,113 @@
+"""Starts the child process that reads a file, and takes nothing from it on trust."""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from .blocks import KINDS, MAX_CHARACTERS, Block, Page, Refused
+from .formats import Format
+
+WALL_SECONDS = 60
+_MAX_LINE_BYTES = 4 * MAX_CHARACTERS
+_READ_BYTES = 1 << 18
+# `-m praxis.…` would import the platform with its settings and secrets; this imports `parsing` only.
+_BOOTSTRAP = "import sys; sys.path.append(sys.argv.pop(1)); from parsing.child import main; main()"
+
+
+def read_file(file: IO[bytes], known: Format, *, seconds: float = WALL_SECONDS) -> Iterator[Page]:
+    """Pages as the child finds them. `file` needs a file descriptor, at its start.
+
+    Raises `blocks.Refused`. Closing the iterator ends the child.
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-I", "-c", _BOOTSTRAP, str(Path(__file__).parents[1]), known.name],
+        stdin=file.fileno(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={"LANG": "C.UTF-8", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd="/",
+        start_new_session=True,
+    )
+    assert child.stdout is not None
+    try:
+        ended = False
+        num_characters = 0
+        for line in _lines(child.stdout, time.monotonic() + seconds, seconds):
+            message = _parse(line)
+            if "refused" in message:
+                raise Refused(str(message["refused"]), **message["values"])
+            if ended := "end" in message:
+                break
+            page = _page(message)
+            num_characters += sum(len(block.text) for block in page.blocks)
+            if num_characters > MAX_CHARACTERS:
+                raise Refused("too_much_text", limit=MAX_CHARACTERS)
+            yield page
+        if not ended:
+            raise _death(child.wait(timeout=5))
+    finally:
+        child.stdout.close()
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _lines(pipe: IO[bytes], deadline: float, seconds: float) -> Iterator[bytes]:
+    """Whole lines until the pipe ends. Raises `Refused` at the deadline, or for an endless line."""
+    descriptor = pipe.fileno()
+    waiting = bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        while True:
+            if not selector.select(max(deadline - time.monotonic(), 0)):
+                raise Refused("timeout", seconds=round(seconds))
+            piece = os.read(descriptor, _READ_BYTES)
+            if not piece:
+                return
+            waiting += piece
+            if b"\n" in piece:
+                *lines, rest = bytes(waiting).split(b"\n")
+                waiting = bytearray(rest)
+                yield from lines
+            elif len(waiting) > _MAX_LINE_BYTES:
+                raise Refused("too_much_text", limit=MAX_CHARACTERS)
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(line)
+    except ValueError:
+        raise Refused("crashed") from None
+    if not isinstance(message, dict):
+        raise Refused("crashed")
+    return message
+
+
+def _page(message: dict[str, Any]) -> Page:
+    try:
+        found = [Block(kind, text, level) for kind, text, level in message["blocks"]]
+        page = Page(
+            int(message["page"]),
+            message["total"],
+            found,
+            [(str(code), dict(values)) for code, values in message["notes"]],
+        )
+    except (KeyError, TypeError, ValueError):
+        raise Refused("crashed") from None
+    if any(block.kind not in KINDS or not block.text for block in found):
+        raise Refused("crashed")
+    return page
+
+
+def _death(returncode: int) -> Refused:
+    """Why the child ended without saying so."""
+    if returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        return Refused("timeout", seconds=WALL_SECONDS)
+    return Refused("crashed")

@@ -1,0 +1,216 @@
+"""Finding passages: nearest vectors and matching words in one query, fused at score level.
+
+Rights are part of the query itself: a chunk is a candidate only if its workspace is the caller's,
+its corpus is one of those asked for, and its version is the current one of its document. The two
+legs are normalised over the candidates (minimum to maximum) and added with `SearchSettings`'
+weights; that decides the order. How relevant a passage is at all is another question, because the
+best of nothing is also normalised to 1: `Passage.score` answers it, see `relevance`.
+"""
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.urls import reverse
+
+from praxis.accounts.access import Principal
+from praxis.accounts.models import Workspace
+from praxis.assistants.contract import ModelUnavailable, Passage
+from praxis.assistants.language_model import embed
+from praxis.knowledge.access import corpora_of
+from praxis.knowledge.fulltext import cjk_share, searchable
+
+logger = logging.getLogger(__name__)
+
+MAX_QUERY_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """What a workbench may change; the defaults are what every assistant uses."""
+
+    vector_weight: float = 0.6
+    text_weight: float = 0.4
+    num_candidates: int = 50
+    """Of each leg."""
+    ef_search: int = 100
+    """How far the vector index looks around; more is slower and misses less."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A chunk with what each leg made of it."""
+
+    chunk_id: int
+    version_id: UUID
+    document_id: UUID
+    corpus_id: UUID
+    title: str
+    heading: str
+    text: str
+    start: int
+    end: int
+    page: int | None
+    cosine: float | None
+    """None when the embedding server did not answer."""
+    rank: float
+    """Of the words; 0 when none matches."""
+    coverage: float
+    """How much of the query's words the chunk holds, from 0 to 1."""
+    fused: float
+
+
+# `readable` is the caller's rights; both legs are held to it. `hnsw.iterative_scan` makes the index
+# go on until enough of its neighbours pass the filter.
+_SQL = """
+WITH readable AS MATERIALIZED (
+    SELECT d.current_version_id AS version_id, d.id AS document_id, d.title, d.corpus_id
+    FROM knowledge_document d JOIN knowledge_corpus k ON k.id = d.corpus_id
+    WHERE k.workspace_id = %(workspace)s AND k.id = ANY(%(corpora)s)
+      AND d.current_version_id IS NOT NULL
+), words AS MATERIALIZED (
+    SELECT strip(to_tsvector('english', %(words)s)) AS vector,
+           replace(plainto_tsquery('english', %(words)s)::text, ' & ', ' | ')::tsquery AS query
+), nearest AS (
+    SELECT c.id FROM knowledge_chunk c
+    WHERE %(vector)s::vector IS NOT NULL AND c.workspace_id = %(workspace)s
+      AND c.version_id IN (SELECT version_id FROM readable)
+    ORDER BY c.embedding <=> %(vector)s::vector LIMIT %(num_candidates)s
+), worded AS (
+    SELECT c.id, ts_rank_cd(c.search, (SELECT query FROM words), 1) AS rank
+    FROM knowledge_chunk c
+    WHERE c.workspace_id = %(workspace)s
+      AND c.version_id IN (SELECT version_id FROM readable)
+      AND c.search @@ (SELECT query FROM words)
+    ORDER BY rank DESC, c.id LIMIT %(num_candidates)s
+)
+SELECT c.id, c.version_id, r.document_id, r.corpus_id, r.title, c.heading, c.text, c.start,
+       c."end", c.page, 1 - (c.embedding <=> %(vector)s::vector), coalesce(w.rank, 0),
+       coalesce((SELECT avg((c.search @@ quote_literal(word)::tsquery)::int)
+                 FROM words, unnest(tsvector_to_array(words.vector)) word), 0)::float
+FROM (SELECT id FROM nearest UNION SELECT id FROM worded) candidate
+JOIN knowledge_chunk c ON c.id = candidate.id
+JOIN readable r ON r.version_id = c.version_id
+LEFT JOIN worded w ON w.id = c.id
+"""
+
+
+def search(*, principal: Principal, assistant: str, query: str, limit: int) -> list[Passage]:
+    """The passages that the assistant may cite to the caller, best first, numbered from 1."""
+    corpora = [
+        corpus.pk
+        for corpus in corpora_of(principal).only("pk", "assistants")
+        if not corpus.assistants or assistant in corpus.assistants
+    ]
+    found = search_corpora(workspace=principal.workspace, corpora=corpora, query=query, limit=limit)
+    return as_passages(principal.workspace, query, found)
+
+
+def search_corpora(
+    *,
+    workspace: Workspace,
+    corpora: Sequence[UUID],
+    query: str,
+    limit: int,
+    settings: SearchSettings | None = None,
+) -> list[Found]:
+    """The best chunks of these corpora of the workspace, with each leg's figures.
+
+    Without an embedding server the words alone decide, and the log says so.
+    """
+    settings = settings or SearchSettings()
+    query = query[:MAX_QUERY_CHARACTERS].replace("\x00", " ").strip()
+    if not query or not corpora:
+        return []
+    try:
+        vector = str(embed([query])[0])
+    except ModelUnavailable as error:
+        logger.warning("Searching by words only: %s", error)
+        vector = None
+    # Planner settings hold for this transaction only.
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),"
+            " set_config('hnsw.ef_search', %s, true)",
+            [str(settings.ef_search)],
+        )
+        cursor.execute(
+            _SQL,
+            {
+                "workspace": workspace.pk,
+                "corpora": list(corpora),
+                "words": searchable(query),
+                "vector": vector,
+                "num_candidates": settings.num_candidates,
+            },
+        )
+        rows = cursor.fetchall()
+    cosines = _normalised([row[10] or 0.0 for row in rows])
+    ranks = _normalised([row[11] for row in rows])
+    found = [
+        Found(
+            chunk_id=row[0],
+            version_id=row[1],
+            document_id=row[2],
+            corpus_id=row[3],
+            title=row[4],
+            heading=row[5],
+            text=row[6],
+            start=row[7],
+            end=row[8],
+            page=row[9],
+            cosine=row[10],
+            rank=row[11],
+            coverage=row[12],
+            fused=settings.vector_weight * cosine + settings.text_weight * rank,
+        )
+        for row, cosine, rank in zip(rows, cosines, ranks, strict=True)
+    ]
+    return sorted(found, key=lambda each: (-each.fused, each.chunk_id))[:limit]
+
+
+def _normalised(scores: list[float]) -> list[float]:
+    """From 0 for the lowest to 1 for the highest; all equal and above 0 are all 1."""
+    low, high = min(scores, default=0.0), max(scores, default=0.0)
+    if high == low:
+        return [float(high > 0)] * len(scores)
+    return [(score - low) / (high - low) for score in scores]
+
+
+def relevance(query: str, found: Found) -> float:
+    """How likely the chunk is about the query at all, from 0 to 1; comparable between queries."""
+    if found.cosine is None or cjk_share(query) > 0.3:
+        return found.coverage
+    return 1 / (1 + math.exp(-(10 * found.cosine - 5)))
+
+
+def as_passages(workspace: Workspace, query: str, found: Sequence[Found]) -> list[Passage]:
+    return [
+        Passage(
+            number=number,
+            document_id=str(each.document_id),
+            version_id=str(each.version_id),
+            chunk_id=str(each.chunk_id),
+            title=each.title,
+            text=each.text,
+            start=each.start,
+            end=each.end,
+            page=each.page,
+            score=round(relevance(query, each), 4),
+            url=passage_url(workspace, each.document_id, each.version_id, each.start, each.end),
+        )
+        for number, each in enumerate(found, 1)
+    ]
+
+
+def passage_url(
+    workspace: Workspace, document_id: UUID, version_id: UUID, start: int, end: int
+) -> str:
+    """The document's page with the span highlighted and scrolled to."""
+    page = reverse("knowledge:document", args=[workspace.slug, document_id])
+    place = urlencode({"version": version_id, "start": start, "end": end})
+    return f"{page}?{place}#passage"
