@@ -16,6 +16,7 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
 from praxis.environment import read_bool, read_int, read_list, read_text, read_url
+from praxis.guarded_http import AllowedNetwork
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -78,6 +79,10 @@ EMBEDDING_BASE_URL = read_url(
 LLM_MODEL = read_text("LLM_MODEL", "smollm2-135m-instruct")
 EMBEDDING_MODEL = read_text("EMBEDDING_MODEL", "all-MiniLM-L6-v2")
 LLM_API_KEY = read_text("LLM_API_KEY", _services.get("LLM_API_KEY", ""))
+# A Hugging Face folder of the model that LLM_BASE_URL serves; unset: made from the embedded base.
+TRAINING_BASE = read_text("PRAXIS_TRAINING_BASE", "")
+# CPU threads of a trainer; 0 leaves PyTorch's choice. It runs at a low priority in any case.
+TUNING_THREADS = read_int("PRAXIS_TUNING_THREADS", default=0, minimum=0, maximum=1024)
 
 
 def _database(url: str) -> dict[str, Any]:
@@ -92,7 +97,7 @@ def _database(url: str) -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": host,
         "PORT": str(parts.port or ""),
-        "OPTIONS": {"pool": {"min_size": 1, "max_size": 24, "timeout": 15}, **options},
+        "OPTIONS": options,
         "CONN_HEALTH_CHECKS": True,
     }
 
@@ -100,8 +105,12 @@ def _database(url: str) -> dict[str, Any]:
 # Without a database URL the commands that need none (check, makemigrations) still work; the
 # others fail with PostgreSQL's own message about this socket directory.
 DATABASES = {
-    "default": _database(DATABASE_URL or f"postgresql:///praxis?host={VAR_DIR / 'run' / 'not-started'}")
+    "default": _database(
+        DATABASE_URL or f"postgresql:///praxis?host={VAR_DIR / 'run' / 'not-started'}"
+    )
 }
+if DATABASE_URL:
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 24, "timeout": 15}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 DOMAIN_APPS = read_list(
@@ -249,6 +258,14 @@ if _smtp := read_url("EMAIL_URL", schemes=("smtp", "smtps"), example="smtps://us
     EMAIL_HOST_PASSWORD = unquote(_mail.password or "")
     EMAIL_USE_SSL = _mail.scheme == "smtps"
 DEFAULT_FROM_EMAIL = read_text("PRAXIS_FROM_EMAIL", "praxis@localhost")
+
+# Private networks that webhooks may reach, as CIDR with an optional port; see guarded_http.py.
+try:
+    WEBHOOK_ALLOWED_NETWORKS = [
+        AllowedNetwork.parse(text) for text in read_list("PRAXIS_WEBHOOK_NETWORKS", [])
+    ]
+except ValueError as _error:
+    raise ImproperlyConfigured(f"PRAXIS_WEBHOOK_NETWORKS: {_error}.") from _error
 
 # The broker only rings; every message is acknowledged early because the job row decides.
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
