@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.fields.files import FieldFile
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
@@ -48,6 +49,10 @@ def dataset_path(version: "DatasetVersion", filename: str) -> str:
     return f"tuning/{version.dataset.workspace_id}/{version.pk}.jsonl"
 
 
+def usable_path(version: "DatasetVersion", filename: str) -> str:
+    return f"tuning/{version.dataset.workspace_id}/{version.pk}-usable.jsonl"
+
+
 class DatasetVersion(models.Model):
     """One uploaded or collected file of conversations, never changed after it was stored."""
 
@@ -65,6 +70,8 @@ class DatasetVersion(models.Model):
     number = models.PositiveIntegerField()
     origin = models.CharField(max_length=12, choices=Origin.choices, default=Origin.UPLOAD)
     file = models.FileField(upload_to=dataset_path, max_length=200)
+    usable_file = models.FileField(upload_to=usable_path, max_length=200, blank=True)
+    """Its lines without an error, where some have one; else empty, and `file` is what is used."""
     file_name = models.CharField(max_length=200)
     """As the person called it; shown, never used as a path."""
     size = models.PositiveBigIntegerField()
@@ -72,9 +79,7 @@ class DatasetVersion(models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.EXAMINING)
     message = models.TextField(blank=True)
     """Why it is unusable, in a sentence."""
-    job = models.OneToOneField(
-        "jobs.Job", models.SET_NULL, null=True, blank=True, related_name="+"
-    )
+    job = models.OneToOneField("jobs.Job", models.SET_NULL, null=True, blank=True, related_name="+")
     """The examination, where the file was too large to examine during the upload."""
     report = models.JSONField(default=dict, blank=True)
     """Problems by line (the first of each file only), totals by code, token histogram."""
@@ -82,8 +87,6 @@ class DatasetVersion(models.Model):
     usable_rows = models.PositiveIntegerField(default=0)
     tokens = models.PositiveBigIntegerField(default=0)
     """Tokens of the usable lines."""
-    learnt_tokens = models.PositiveBigIntegerField(default=0)
-    """Those among `tokens` that the loss is taken on."""
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
     )
@@ -111,6 +114,11 @@ class DatasetVersion(models.Model):
         return reverse("tuning:version", args=[self.dataset.workspace.slug, self.pk])
 
     @property
+    def usable(self) -> FieldFile:
+        """The lines that runs train on, as a file."""
+        return self.usable_file or self.file
+
+    @property
     def left_out(self) -> int:
         """Lines that no run trains on."""
         return self.rows - self.usable_rows
@@ -121,8 +129,8 @@ class TuningRun(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="tuning_runs")
-    dataset_version = models.ForeignKey(DatasetVersion, models.PROTECT, related_name="runs")
-    job = models.OneToOneField("jobs.Job", models.PROTECT, related_name="tuning_run")
+    dataset_version = models.ForeignKey(DatasetVersion, models.RESTRICT, related_name="runs")
+    job = models.OneToOneField("jobs.Job", models.RESTRICT, related_name="tuning_run")
     assistant = models.SlugField(_("assistant"), max_length=60)
     name = models.SlugField(_("name"), max_length=60)
     """The second part of the adapter's name."""
@@ -167,7 +175,7 @@ class Adapter(models.Model):
     name = models.CharField(_("name"), max_length=121, unique=True, validators=[ADAPTER_NAME])
     """What the model server calls it: the `model` of a request."""
     run = models.OneToOneField(
-        TuningRun, models.PROTECT, null=True, blank=True, related_name="adapter"
+        TuningRun, models.RESTRICT, null=True, blank=True, related_name="adapter"
     )
     base_model = models.CharField(_("base model"), max_length=200)
     directory = models.CharField(max_length=200, unique=True)
@@ -201,7 +209,7 @@ class Evaluation(models.Model):
 
     adapter = models.ForeignKey(Adapter, models.CASCADE, related_name="evaluations")
     dataset_version = models.ForeignKey(
-        DatasetVersion, models.PROTECT, null=True, blank=True, related_name="evaluations"
+        DatasetVersion, models.RESTRICT, null=True, blank=True, related_name="evaluations"
     )
     kind = models.CharField(max_length=20, choices=Kind.choices)
     figures = models.JSONField()
@@ -226,9 +234,7 @@ class Promotion(models.Model):
     adapter = models.ForeignKey(
         Adapter, models.CASCADE, null=True, blank=True, related_name="promotions"
     )
-    previous = models.ForeignKey(
-        Adapter, models.SET_NULL, null=True, blank=True, related_name="+"
-    )
+    previous = models.ForeignKey(Adapter, models.SET_NULL, null=True, blank=True, related_name="+")
     """What one click returns to; None is the base model."""
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"

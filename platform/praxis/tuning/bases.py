@@ -1,0 +1,62 @@
+"""The model that adapters are trained on, and its tokenizer."""
+
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from django.conf import settings
+
+from modeling.training.chat import ChatTokenizer
+from modeling.weights import assemble
+from modeling.weights.manifest import MANIFEST_NAME
+from praxis.local.processes import kill_session, start_process, wait_until
+
+
+def models_directory() -> Path:
+    return Path(settings.VAR_DIR) / "models"
+
+
+def base_directory() -> Path:
+    """Where the Hugging Face form of the base lies once it is prepared."""
+    return Path(settings.TRAINING_BASE or models_directory() / assemble.TRAINING_FOLDER)
+
+
+def prepare_training_base(check: Callable[[], None]) -> Path:
+    """The base as a Hugging Face folder; made at the first call, which takes half a minute.
+
+    That happens in a child, whose memory goes with it. What `check` raises ends the child.
+    Raises `WeightsMissing` when the packages that carry the weights aren't installed.
+    """
+    folder = base_directory()
+    if settings.TRAINING_BASE:
+        return folder
+    if not (folder / MANIFEST_NAME).is_file():
+        models = models_directory()
+        models.mkdir(parents=True, exist_ok=True)
+        with (models / "prepare.log").open("ab") as log:
+            process = start_process(
+                [sys.executable, "-m", "modeling.weights.assemble"]
+                + ["--models-dir", str(models), "--training"],
+                stdout=log,
+                cwd=settings.BASE_DIR,
+            )
+        try:
+            while not wait_until(lambda: process.poll() is not None, timeout_seconds=1):
+                check()
+        finally:
+            kill_session(process.pid)
+            process.wait()
+    # Verifies every file; where the child failed, this does its work and raises what it met.
+    return assemble.training_base(models_directory())
+
+
+def ready_tokenizer() -> ChatTokenizer | None:
+    """The base's tokenizer and chat template, or None where the base isn't prepared yet."""
+    folder = base_directory()
+    return tokenizer_of(folder) if (folder / "tokenizer.json").is_file() else None
+
+
+@lru_cache(maxsize=2)
+def tokenizer_of(folder: Path) -> ChatTokenizer:
+    return ChatTokenizer.load(folder)
