@@ -13,9 +13,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "praxis.settings")
 app = Celery("praxis")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
-    # With REMAP_SIGTERM=SIGQUIT: how long a handler has to reach its next check. What does not
-    # is killed and goes on elsewhere when its lease runs out.
-    worker_soft_shutdown_timeout=8,
     broker_transport_options={"socket_connect_timeout": 3},
     # A broker that is down must not hold up a web request: the sweep rings again.
     task_publish_retry_policy={"max_retries": 1, "interval_start": 0.1, "interval_max": 0.2},
@@ -35,6 +32,10 @@ def _end_with_the_worker(**kwargs: Any) -> None:
 
 @worker_shutting_down.connect
 def _tell_the_handlers(**kwargs: Any) -> None:
+    """SIGTERM waits for the running tasks, so they put their jobs back at their next check.
+
+    Celery's soft shutdown is no help: it sleeps its whole time-out even when they have ended.
+    """
     from praxis.jobs.running import note_worker_stopping  # models load after the settings
 
     note_worker_stopping()

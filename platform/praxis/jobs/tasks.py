@@ -17,6 +17,6 @@ def ring(job_id: str) -> None:
     run_job(UUID(job_id))
 
 
-@shared_task(name="praxis.jobs.tasks.sweep", queue="interactive", ignore_result=True, expires=60)
+@shared_task(name="praxis.jobs.tasks.sweep", ignore_result=True, expires=60)
 def sweep() -> None:
     sweep_jobs()
