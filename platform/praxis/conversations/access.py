@@ -1,0 +1,92 @@
+"""Who may see a conversation and what is in it, and who may change it."""
+
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q
+from django.http import Http404, HttpRequest
+from django.utils.translation import gettext as _
+
+from praxis.accounts.access import Principal, principal_for
+from praxis.accounts.models import Role
+from praxis.conversations.models import Conversation, ConversationQuerySet, Message
+
+
+def conversations_of(principal: Principal) -> ConversationQuerySet:
+    """All that the principal may see: their own, or as an agent the whole workspace's."""
+    in_workspace = Conversation.objects.filter(workspace=principal.workspace)
+    return in_workspace if principal.may(Role.AGENT) else in_workspace.filter(_own(principal))
+
+
+def own_conversations(principal: Principal) -> ConversationQuerySet:
+    return Conversation.objects.filter(_own(principal), workspace=principal.workspace)
+
+
+def _own(principal: Principal) -> Q:
+    if principal.user is not None:
+        return Q(person=principal.user)
+    if principal.visitor_key:
+        return Q(person=None, visitor_key=principal.visitor_key)
+    return Q(pk__in=[])
+
+
+def is_own(principal: Principal, conversation: Conversation) -> bool:
+    if principal.user is not None:
+        return conversation.person_id == principal.user.pk
+    return bool(principal.visitor_key) and conversation.visitor_key == principal.visitor_key
+
+
+def get_conversation(principal: Principal, conversation_id: UUID) -> Conversation:
+    """Raises `Http404` for one that the principal may not see."""
+    conversation = (
+        Conversation.objects.select_related("workspace").filter(pk=conversation_id).first()
+    )
+    if conversation is None:
+        raise Http404
+    check_conversation(principal, conversation)
+    return conversation
+
+
+def check_conversation(principal: Principal, conversation: Conversation) -> None:
+    if conversation.workspace_id != principal.workspace.pk:
+        raise Http404
+    if not principal.may(Role.AGENT) and not is_own(principal, conversation):
+        raise Http404
+
+
+def get_message(
+    principal: Principal, message_id: UUID, *, conversation_id: UUID | None = None
+) -> Message:
+    """The message with its conversation; `Http404` unless the principal may see both."""
+    message = (
+        Message.objects.select_related("conversation__workspace").filter(pk=message_id).first()
+    )
+    if message is None or conversation_id not in (None, message.conversation_id):
+        raise Http404
+    check_conversation(principal, message.conversation)
+    return message
+
+
+def enter_conversation(
+    request: HttpRequest, conversation_id: UUID
+) -> tuple[Principal, Conversation]:
+    """For pages: the signed-in person as a principal of the conversation's workspace."""
+    conversation = (
+        Conversation.objects.select_related("workspace").filter(pk=conversation_id).first()
+    )
+    if conversation is None:
+        raise Http404
+    principal = principal_for(request, conversation.workspace_id)
+    check_conversation(principal, conversation)
+    return principal, conversation
+
+
+def require_own(principal: Principal, conversation: Conversation) -> None:
+    """Only the person themselves speaks, edits and asks again in their name."""
+    if not is_own(principal, conversation):
+        raise PermissionDenied(_("Only the person whose conversation this is may do that."))
+
+
+def require_own_or(principal: Principal, conversation: Conversation, role: Role) -> None:
+    if not is_own(principal, conversation):
+        principal.require(role)

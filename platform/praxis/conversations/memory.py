@@ -1,0 +1,158 @@
+"""The memory of one turn: recent messages, a rolling summary, and the searchable archive.
+
+All three look only at the path from the root to the question, so that another branch of the
+conversation is never remembered.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from pgvector.django import CosineDistance
+
+from praxis.assistants.contract import LanguageModel, State
+from praxis.conversations.models import Message, MessageEmbedding
+
+MAX_RECENT = 60
+SUMMARY_SENTENCES = 16
+SUMMARY_FIRST = 4
+SENTENCE_CHARACTERS = 160
+RECALLED_CHARACTERS = 800
+FURTHEST = 0.8
+"""Cosine distance beyond which an earlier message has nothing to do with the query."""
+EMBEDDED_AT_ONCE = 64
+EMBEDDED_CHARACTERS = 2000
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s|(?<=[。！？])|\n")
+
+_PATH = """
+    WITH RECURSIVE path AS (
+        SELECT id, parent_id, 1 AS depth FROM conversations_message WHERE id = %s
+        UNION ALL
+        SELECT m.id, m.parent_id, path.depth + 1
+        FROM conversations_message m JOIN path ON m.id = path.parent_id
+        WHERE path.depth < %s
+    )
+"""
+WHOLE_PATH = 1_000_000
+
+
+def path_ids(leaf_id: UUID | None, limit: int = WHOLE_PATH) -> list[UUID]:
+    """Ids from the leaf up to the root, the leaf first; one query."""
+    if leaf_id is None:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(_PATH + "SELECT id FROM path ORDER BY depth", [leaf_id, limit])
+        return [row[0] for row in cursor.fetchall()]
+
+
+def estimate_tokens(text: str) -> int:
+    """About four Latin characters to a token; one Chinese character is one."""
+    wide = sum(character > "\u2e7f" for character in text)
+    return (len(text) - wide) // 4 + wide + 1
+
+
+class ConversationMemory:
+    """Implements `contract.Memory` for the messages before `question`."""
+
+    def __init__(self, *, question: Message, state: State, model: LanguageModel) -> None:
+        self._parent_id = question.parent_id
+        self._state = state
+        self._model = model
+        self._recent_ids: set[UUID] = set()
+
+    def recent(self, max_tokens: int) -> list[dict[str, str]]:
+        """The newest messages before the question that fit, oldest first."""
+        with connection.cursor() as cursor:
+            query = _PATH + (
+                "SELECT m.id, m.role, m.text FROM path JOIN conversations_message m USING (id)"
+                " WHERE m.text <> '' AND m.role <> 'system' ORDER BY depth"
+            )
+            cursor.execute(query, [self._parent_id, MAX_RECENT])
+            rows = cursor.fetchall()
+        messages: list[dict[str, str]] = []
+        self._recent_ids = set()
+        for message_id, role, text in rows:
+            max_tokens -= estimate_tokens(text)
+            if max_tokens < 0:
+                break
+            self._recent_ids.add(message_id)
+            spoken_by = "user" if role == Message.Role.USER else "assistant"
+            messages.append({"role": spoken_by, "content": text})
+        return messages[::-1]
+
+    def summary(self) -> str:
+        """What is known, and how the person's older messages began. Empty when there are none."""
+        lines = [f"{key}: {_short(value)}" for key, value in self._state.items() if value]
+        with connection.cursor() as cursor:
+            query = _PATH + (
+                "SELECT m.id, left(m.text, 400) FROM path JOIN conversations_message m USING (id)"
+                " WHERE m.role = 'user' ORDER BY depth DESC"
+            )
+            cursor.execute(query, [self._parent_id, WHOLE_PATH])
+            rows = cursor.fetchall()
+        older = [_first_sentence(text) for found, text in rows if found not in self._recent_ids]
+        if len(older) > SUMMARY_SENTENCES:
+            newest = SUMMARY_SENTENCES - SUMMARY_FIRST
+            older = [*older[:SUMMARY_FIRST], "…", *older[-newest:]]
+        return "\n".join([*lines, *(f"- {sentence}" for sentence in older)])
+
+    def recall(self, query: str, limit: int = 3) -> list[str]:
+        """Earlier messages nearest to the query. Raises `ModelUnavailable`."""
+        candidates = set(path_ids(self._parent_id)) - self._recent_ids
+        if not candidates or not query.strip():
+            return []
+        [vector] = self._model.embed([query[:EMBEDDED_CHARACTERS]])
+        nearest = (
+            MessageEmbedding.objects.filter(message__in=candidates)
+            .annotate(distance=CosineDistance("vector", vector))
+            .filter(distance__lt=FURTHEST)
+            .order_by("distance", "pk")
+            .values_list("message__text", flat=True)
+        )
+        return [text[:RECALLED_CHARACTERS] for text in nearest[:limit]]
+
+
+def embed_messages(leaf_id: UUID, model: LanguageModel) -> None:
+    """Write the missing vectors of the path, the newest first. Raises `ModelUnavailable`."""
+    missing = list(
+        Message.objects.filter(pk__in=path_ids(leaf_id), embedding=None)
+        .exclude(text="")
+        .order_by("-created_at", "pk")
+        .values_list("pk", "text")[:EMBEDDED_AT_ONCE]
+    )
+    if not missing:
+        return
+    vectors = model.embed([text[:EMBEDDED_CHARACTERS] for _, text in missing])
+    MessageEmbedding.objects.bulk_create(
+        (
+            MessageEmbedding(message_id=message_id, vector=vector)
+            for (message_id, _), vector in zip(missing, vectors, strict=True)
+        ),
+        ignore_conflicts=True,
+    )
+
+
+def state_before(parent: Message | None) -> State:
+    """The state on the branch that ends at `parent`: that of its newest finished answer."""
+    if parent is None:
+        return {}
+    if parent.state_after is not None:
+        return dict(parent.state_after)
+    ids: Sequence[UUID] = path_ids(parent.pk)
+    states: dict[UUID, Any] = dict(
+        Message.objects.filter(pk__in=ids, state_after__isnull=False).values_list(
+            "pk", "state_after"
+        )
+    )
+    return next((dict(states[one]) for one in ids if one in states), {})
+
+
+def _first_sentence(text: str) -> str:
+    return _SENTENCE_END.split(text.strip(), maxsplit=1)[0][:SENTENCE_CHARACTERS]
+
+
+def _short(value: object) -> str:
+    return str(value)[:SENTENCE_CHARACTERS]

@@ -1,0 +1,94 @@
+"""The answer as server-sent events, token by token."""
+
+import json
+from collections.abc import AsyncIterator
+from importlib import import_module
+from uuid import UUID
+
+import redis
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError, connections
+from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.views.decorators.http import require_GET
+
+from praxis.accounts.access import principal_for
+from praxis.conversations.access import check_conversation, get_message
+from praxis.conversations.models import Conversation
+from praxis.conversations.streams import StreamItem, read_events
+
+RECONNECT_MS = 1000
+
+
+@require_GET
+async def stream(
+    request: HttpRequest, conversation_id: UUID, message_id: UUID
+) -> StreamingHttpResponse:
+    """Resumes after `Last-Event-ID`; 404 for whoever may not see the message."""
+    await sync_to_async(_check)(request, conversation_id, message_id)
+
+    async def check_again() -> None:
+        await sync_to_async(_check_again)(request, conversation_id)
+
+    events = read_events(message_id, request.headers.get("Last-Event-ID", ""), check=check_again)
+    return event_stream(_until_refused(events))
+
+
+def event_stream(events: AsyncIterator[StreamItem | None]) -> StreamingHttpResponse:
+    response = StreamingHttpResponse(_lines(events), content_type="text/event-stream")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+async def _lines(events: AsyncIterator[StreamItem | None]) -> AsyncIterator[str]:
+    yield f"retry: {RECONNECT_MS}\n\n"
+    async for item in events:
+        if item is None:
+            yield ": ping\n\n"
+            continue
+        event_id, event = item
+        yield f"id: {event_id}\nevent: {event['kind']}\ndata: {json.dumps(event)}\n\n"
+
+
+async def _until_refused(
+    events: AsyncIterator[StreamItem | None],
+) -> AsyncIterator[StreamItem | None]:
+    """Ends quietly when the right is gone or Redis is; the page asks again and is told then."""
+    try:
+        async for item in events:
+            yield item
+    except (Http404, PermissionDenied, redis.RedisError):
+        return
+
+
+def _check(request: HttpRequest, conversation_id: UUID, message_id: UUID) -> None:
+    try:
+        conversation = Conversation.objects.filter(pk=conversation_id).first()
+        if conversation is None:
+            raise Http404
+        principal = principal_for(request, conversation.workspace_id)
+        get_message(principal, message_id, conversation_id=conversation_id)
+    finally:
+        # The stream may last for minutes; it must not keep a connection of the pool meanwhile.
+        connections.close_all()
+
+
+def _check_again(request: HttpRequest, conversation_id: UUID) -> None:
+    """Whether the session still stands and the person may still see the conversation."""
+    now = HttpRequest()
+    now.META = request.META
+    sessions = import_module(settings.SESSION_ENGINE)
+    now.session = sessions.SessionStore(request.session.session_key)
+    try:
+        now.user = get_user(now)  # type: ignore[assignment]  # principal_for refuses a stranger
+        conversation = Conversation.objects.filter(pk=conversation_id).first()
+        if conversation is None:
+            raise Http404
+        check_conversation(principal_for(now, conversation.workspace_id), conversation)
+    except (OperationalError, InterfaceError):
+        return  # a restart of the database must not cut a running answer
+    finally:
+        connections.close_all()

@@ -1,0 +1,189 @@
+"""The events of an answer while it is written: one Redis stream per message.
+
+The turn appends, any number of readers follow, and a reader that lost its connection goes on after
+the last id it saw. Redis holds a copy for an hour; what lasts is in the message's row.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any
+from uuid import UUID
+
+import redis.asyncio
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import connections
+from django.utils import timezone
+
+from praxis.conversations.models import Message
+from praxis.conversations.redis_connection import redis_client
+
+KEEP_SECONDS = 3600
+RECHECK_SECONDS = 4
+"""How often a reader looks whether the answer still lives; rights are checked as often."""
+BATCH = 200
+ALIVE_SECONDS = 15
+START_SECONDS = 15
+"""How long a stored answer may wait for its turn to show a sign of life."""
+BEGINNING = "0-0"
+
+StreamItem = tuple[str, dict[str, Any]]
+
+
+def stream_key(message_id: UUID) -> str:
+    return f"praxis:answer:{message_id}"
+
+
+def _alive_key(message_id: UUID) -> str:
+    return f"praxis:answering:{message_id}"
+
+
+def append(message_id: UUID, event: dict[str, Any], *, first: bool = False) -> None:
+    """Add one event; the stream's life is set with the first and again with `done`."""
+    key = stream_key(message_id)
+    fields = {"event": json.dumps(event, ensure_ascii=False)}
+    client = redis_client()
+    if not first and event["kind"] != "done":
+        client.xadd(key, fields)  # type: ignore[arg-type]  # the stubs want an invariant dict
+        return
+    with client.pipeline(transaction=False) as pipe:
+        pipe.xadd(key, fields)  # type: ignore[arg-type]
+        pipe.expire(key, KEEP_SECONDS)
+        pipe.execute()
+
+
+def written_so_far(message_id: UUID) -> list[dict[str, Any]]:
+    entries = redis_client().xrange(stream_key(message_id))
+    return [json.loads(fields["event"]) for _, fields in entries]
+
+
+def join_tokens(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The events with neighbouring tokens made one, as they are stored."""
+    joined: list[dict[str, Any]] = []
+    for event in events:
+        if event["kind"] == "token" and joined and joined[-1]["kind"] == "token":
+            joined[-1] = {"kind": "token", "text": joined[-1]["text"] + event["text"]}
+        else:
+            joined.append(event)
+    return joined
+
+
+def text_of(events: Iterable[dict[str, Any]]) -> str:
+    return "".join(event["text"] for event in events if event["kind"] == "token")
+
+
+# Signs of life -----------------------------------------------------------------------------------
+
+
+def mark_alive(message_ids: Iterable[UUID]) -> None:
+    with redis_client().pipeline(transaction=False) as pipe:
+        for message_id in message_ids:
+            pipe.set(_alive_key(message_id), "1", ex=ALIVE_SECONDS)
+        pipe.execute()
+
+
+def mark_ended(message_id: UUID) -> None:
+    redis_client().delete(_alive_key(message_id))
+
+
+def settle(message: Message) -> Message:
+    """The message, marked as interrupted when the process that wrote it is gone.
+
+    What had been streamed is kept. Pages and the API call this before they show an answer.
+    """
+    if message.status != Message.Status.STREAMING:
+        return message
+    age = (timezone.now() - message.created_at).total_seconds()
+    if age < START_SECONDS or redis_client().exists(_alive_key(message.pk)):
+        return message
+    events = join_tokens(written_so_far(message.pk))
+    done = {"kind": "done", "outcome": "interrupted", "receipt": {}, "error": ""}
+    marked = Message.objects.filter(pk=message.pk, status=Message.Status.STREAMING).update(
+        status=Message.Status.INTERRUPTED,
+        text=text_of(events),
+        events=[*events, done],
+        finished_at=timezone.now(),
+    )
+    if marked:
+        append(message.pk, done)
+    message.refresh_from_db()
+    return message
+
+
+def sweep_interrupted() -> int:
+    """Settle every answer that nobody writes any more; the number of those found."""
+    streaming = Message.objects.filter(status=Message.Status.STREAMING).order_by("created_at")
+    settled = [settle(message) for message in streaming[:BATCH]]
+    return sum(message.status == Message.Status.INTERRUPTED for message in settled)
+
+
+# Reading -----------------------------------------------------------------------------------------
+
+
+def stored_events(message: Message, after: str) -> list[StreamItem]:
+    """The answer from its row, for a stream that Redis no longer has.
+
+    A reader that saw a part (`after`) gets only the last event and should fetch the message: the
+    ids of the lost stream can't be matched with the stored events.
+    """
+    numbered = [(f"0-{number}", event) for number, event in enumerate(message.events, start=1)]
+    if not numbered or numbered[-1][1]["kind"] != "done":
+        done = {"kind": "done", "outcome": message.status, "receipt": message.receipt, "error": ""}
+        numbered.append((f"0-{len(numbered) + 1}", done))
+    return numbered if after == BEGINNING else numbered[-1:]
+
+
+async def read_events(
+    message_id: UUID,
+    after: str = "",
+    *,
+    check: Callable[[], Awaitable[None]] | None = None,
+) -> AsyncIterator[StreamItem | None]:
+    """Events with their ids, each as soon as it is written, until `done`.
+
+    Yields None when nothing came for a while, so that the caller may send a sign of life. `check`
+    is awaited at least every `RECHECK_SECONDS` and ends the reading by raising.
+    """
+    key = stream_key(message_id)
+    position = after or BEGINNING
+    now = asyncio.get_running_loop().time
+    checked_at = now()
+    async with redis.asyncio.Redis.from_url(settings.REDIS_URL, decode_responses=True) as client:
+        found = await client.xread({key: position}, count=BATCH)
+        looked_at_row = bool(found)
+        while True:
+            for entry_id, fields in found[0][1] if found else ():
+                event = json.loads(fields["event"])
+                position = entry_id
+                yield entry_id, event
+                if event["kind"] == "done":
+                    return
+            if check is not None and now() - checked_at >= RECHECK_SECONDS:
+                await check()
+                checked_at = now()
+            if not found:
+                if looked_at_row:
+                    yield None
+                message = await sync_to_async(_current)(message_id)
+                looked_at_row = True
+                if message is None:
+                    return
+                if message.status != Message.Status.STREAMING:
+                    # `done` may have been written since; if not, the row is all there is.
+                    found = await client.xread({key: position}, count=BATCH)
+                    if not found:
+                        for item in stored_events(message, position):
+                            yield item
+                        return
+                    continue
+            found = await client.xread({key: position}, count=BATCH, block=RECHECK_SECONDS * 1000)
+
+
+def _current(message_id: UUID) -> Message | None:
+    try:
+        message = Message.objects.filter(pk=message_id).first()
+        return settle(message) if message else None
+    finally:
+        # A reader may stay for minutes; it must not keep a connection of the pool meanwhile.
+        connections.close_all()

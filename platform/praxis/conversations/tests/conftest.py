@@ -1,0 +1,57 @@
+"""The sample assistant, and conversations whose turns run to their end."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from praxis.accounts.access import Principal
+from praxis.accounts.models import User
+from praxis.assistants import registry
+from praxis.conversations import turns
+from praxis.conversations.models import Conversation, Message
+from praxis.conversations.services import post_message, start_conversation
+from praxis.conversations.tests.sample_assistant import SAMPLE
+from tests.fakes import ModelServer
+
+TURN_SECONDS = 20
+
+
+@pytest.fixture(autouse=True)
+def sample_assistant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry._assistants, SAMPLE.slug, SAMPLE)
+    monkeypatch.setitem(registry._app_labels, SAMPLE.slug, "conversations")
+
+
+@pytest.fixture
+def live(transactional_db: None, model_server: ModelServer) -> Iterator[ModelServer]:
+    """Turns really run: committed rows, a model server, and no turn left behind."""
+    yield model_server
+    assert turns.drain(TURN_SECONDS), "a turn is still running"
+
+
+@pytest.fixture
+def me(member: User, principal_of: Callable[[User], Principal]) -> Principal:
+    return principal_of(member)
+
+
+@pytest.fixture
+def conversation(me: Principal) -> Conversation:
+    return start_conversation(principal=me, assistant="sample")
+
+
+@pytest.fixture
+def ask(live: ModelServer, me: Principal, conversation: Conversation) -> Callable[..., Message]:
+    """`ask("text")`: the finished answer in the shared conversation."""
+
+    def finished(text: str, **where: Any) -> Message:
+        answer = post_message(principal=me, conversation=conversation, text=text, **where)
+        return finish(answer)
+
+    return finished
+
+
+def finish(message: Message) -> Message:
+    """Wait for its turn and read it again."""
+    assert turns.drain(TURN_SECONDS), "the turn is still running"
+    return Message.objects.select_related("conversation__workspace").get(pk=message.pk)

@@ -1,0 +1,480 @@
+"""Runs turns in a bounded pool of threads of the web process, apart from the requests.
+
+A turn reads what it needs, asks the assistant's pipeline for events, appends each to the answer's
+Redis stream as it comes, and stores the whole in one transaction at the end. It holds no database
+connection while it waits for the model.
+"""
+
+import copy
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import redis
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import InterfaceError, OperationalError, connections, transaction
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
+
+from praxis.accounts.access import Principal
+from praxis.accounts.models import Membership
+from praxis.assistants.contract import Done, Event, ModelUnavailable, Passage, State, Token, Turn
+from praxis.assistants.language_model import ServedModel
+from praxis.assistants.models import AssistantSettings
+from praxis.assistants.pipeline import run_turn
+from praxis.assistants.registry import get_assistant
+from praxis.conversations import streams
+from praxis.conversations.memory import ConversationMemory, embed_messages
+from praxis.conversations.models import Conversation, Message
+from praxis.conversations.redis_connection import redis_client
+from praxis.conversations.serializers import message_event
+from praxis.integrations.events import emit
+from praxis.knowledge.search import search
+
+logger = logging.getLogger(__name__)
+
+THREADS = 32
+WAITING = 32
+"""Turns that may queue for a thread; one more is refused."""
+RETRY_AFTER_SECONDS = 5
+COALESCE_SECONDS = 0.02
+STORE_SECONDS = 60
+STOP_SECONDS = 0.4
+"""After that a stopped answer is closed although its turn still waits for the model."""
+TICK_SECONDS = 1.0
+ALIVE_EVERY_SECONDS = 3.0
+RIGHTS_EVERY_SECONDS = 4.0
+STOP_CHANNEL = "praxis:stop"
+
+STATUS_OF_OUTCOME = {
+    "stopped": Message.Status.STOPPED,
+    "interrupted": Message.Status.INTERRUPTED,
+    "failed": Message.Status.FAILED,
+}
+
+
+class TurnStopped(Exception):
+    """Raised inside a turn when it was told to stop while it waited for the model."""
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One turn from its start to its stored answer."""
+
+    principal: Principal
+    question: Message
+    answer: Message
+    state: State
+    language: str
+    stop_outcome: str = ""
+    """Set by whoever stops the turn: the outcome to store."""
+    ended: bool = False
+    events: list[dict[str, Any]] = field(default_factory=list)
+    _pending: list[str] = field(default_factory=list)
+    _flushed_at: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def tell(self, event: Event) -> None:
+        """Hand one event on; tokens that follow each other closely go together."""
+        with self._lock:
+            if self.ended:
+                return
+            if isinstance(event, Token):
+                self._pending.append(event.text)
+                if time.monotonic() - self._flushed_at >= COALESCE_SECONDS:
+                    self._flush()
+                return
+            self._flush()
+            self._append(_as_json(event))
+
+    def let_out(self) -> None:
+        """What was said so far goes out before the turn waits for something slow."""
+        with self._lock:
+            self._flush()
+
+    def end(self) -> bool:
+        """True for the one caller that may store the answer; nothing is told afterwards."""
+        with self._lock:
+            if self.ended:
+                return False
+            self._flush()
+            self.ended = True
+            return True
+
+    def stop(self, outcome: str) -> None:
+        """End between two events; if the turn hangs in the model, without it."""
+        self.stop_outcome = outcome
+        timer = threading.Timer(STOP_SECONDS, _finish, [self, Done(outcome=outcome)])
+        timer.daemon = True
+        timer.start()
+
+    def _flush(self) -> None:
+        text = "".join(self._pending).replace("\x00", "")
+        self._pending.clear()
+        if text:
+            self._append({"kind": "token", "text": text})
+            self._flushed_at = time.monotonic()
+
+    def _append(self, event: dict[str, Any]) -> None:
+        self.events.append(event)
+        _append(self.answer.pk, event, first=len(self.events) == 1)
+
+
+class _ModelOfTurn:
+    """The served model; gives the database connection back before it waits for the server."""
+
+    def __init__(self, model: ServedModel, run: Run) -> None:
+        self._model, self._run = model, run
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    def stream(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        json_schema: Mapping[str, Any] | None = None,
+        stop: Sequence[str] = (),
+    ) -> Iterator[str]:
+        self._before_waiting()
+        pieces = self._model.stream(
+            messages,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            json_schema=json_schema,
+            stop=stop,
+        )
+        with closing(pieces):  # type: ignore[type-var]  # a generator behind the Iterator
+            for piece in pieces:
+                if self._run.stop_outcome:
+                    raise TurnStopped
+                yield piece
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        self._before_waiting()
+        return self._model.embed(texts)
+
+    def _before_waiting(self) -> None:
+        self._run.let_out()
+        _release_connection()
+
+
+_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="turn")
+_places = threading.BoundedSemaphore(THREADS + WAITING)
+_lock = threading.Lock()
+_running: dict[UUID, Run] = {}
+_futures: set[Future[None]] = set()
+_keeper: threading.Thread | None = None
+
+
+def start(*, principal: Principal, question: Message, answer: Message, state: State) -> bool:
+    """Begin the turn; False when too many run and wait already. Call it after the commit."""
+    if not _places.acquire(blocking=False):
+        return False
+    run = Run(
+        principal=principal,
+        question=question,
+        answer=answer,
+        state=state,
+        language=translation.get_language() or "en",
+    )
+    with _lock:
+        _running[answer.pk] = run
+        future = _pool.submit(_work, run)
+        _futures.add(future)
+        _start_keeper()
+    future.add_done_callback(_futures.discard)
+    return True
+
+
+def stop(message_id: UUID) -> None:
+    """Stop the answer in whichever process writes it; nothing happens if none does."""
+    if run := _running.get(message_id):
+        run.stop("stopped")
+    else:
+        redis_client().publish(STOP_CHANNEL, str(message_id))
+
+
+def interrupt_all() -> None:
+    """For the shutdown of the process: what is said so far is stored and can be asked again."""
+    for run in list(_running.values()):
+        run.stop("interrupted")
+    drain(STOP_SECONDS + 5)
+
+
+def drain(timeout_seconds: float) -> bool:
+    """Wait until no turn runs; False when some still do."""
+    return not wait(list(_futures), timeout=timeout_seconds).not_done
+
+
+def _work(run: Run) -> None:
+    try:
+        with translation.override(run.language):
+            _finish(run, _answer(run))
+        _remember(run)
+    finally:
+        with _lock:
+            _running.pop(run.answer.pk, None)
+        _places.release()
+        connections.close_all()
+
+
+def _answer(run: Run) -> Done:
+    """Run the pipeline to its end, or to the stop."""
+    try:
+        with closing(_events(run)) as events:  # type: ignore[type-var]
+            for event in events:
+                if run.stop_outcome:
+                    break
+                if isinstance(event, Done):
+                    return event
+                run.tell(event)
+    except TurnStopped:
+        pass
+    except ModelUnavailable as error:
+        return Done(outcome="failed", error=str(error))
+    except Exception:  # noqa: BLE001  (a bug in a domain must not leave the page waiting)
+        logger.exception("The turn of message %s failed", run.answer.pk)
+        return Done(
+            outcome="failed",
+            error=_("The assistant could not answer because of an internal error."),
+        )
+    return Done(outcome=run.stop_outcome)
+
+
+def _events(run: Run) -> Iterator[Event]:
+    if run.stop_outcome:  # while it waited for a thread
+        return
+    conversation, principal = run.answer.conversation, run.principal
+    assistant = get_assistant(conversation.assistant)
+    chosen = (
+        AssistantSettings.objects.select_related("adapter")
+        .filter(workspace=principal.workspace, assistant=assistant.slug)
+        .first()
+    )
+    adapter = chosen.adapter.name if chosen and chosen.adapter else ""
+    model = _ModelOfTurn(ServedModel(adapter), run)
+
+    def retrieve(query: str, limit: int) -> list[Passage]:
+        return search(principal=principal, assistant=assistant.slug, query=query, limit=limit)
+
+    turn = Turn(
+        text=run.question.text,
+        number=run.question.turn,
+        state=copy.deepcopy(run.state),
+        memory=ConversationMemory(question=run.question, state=run.state, model=model),
+        model=model,
+        retrieve=retrieve,
+        workspace_id=str(principal.workspace.pk),
+        conversation_id=str(conversation.pk),
+        language=run.language,
+    )
+    lower = chosen.lower_threshold if chosen else assistant.lower_threshold
+    upper = chosen.upper_threshold if chosen else assistant.upper_threshold
+    yield from run_turn(assistant, turn, lower=lower, upper=upper)
+
+
+def _finish(run: Run, done: Done) -> None:
+    """Store the answer, then tell the readers; a reader that is told finds it stored."""
+    if not run.end():
+        return
+    last = _as_json(done)
+    run.events.append(last)
+    try:
+        _store_patiently(run, done)
+    except (OperationalError, InterfaceError):
+        logger.exception("The answer %s could not be stored", run.answer.pk)
+        last = _as_json(
+            Done(outcome="failed", error=_("The answer could not be stored: no database."))
+        )
+    _append(run.answer.pk, last)
+    try:
+        streams.mark_ended(run.answer.pk)
+    except redis.RedisError as error:
+        logger.warning("Redis refused the end of answer %s: %s", run.answer.pk, error)
+    connections.close_all()
+
+
+def _store_patiently(run: Run, done: Done) -> None:
+    """Store, and for a while again when the database is gone (a restart takes seconds)."""
+    give_up_at = time.monotonic() + STORE_SECONDS
+    while True:
+        try:
+            _store(run, done)
+            return
+        except (OperationalError, InterfaceError):
+            connections.close_all()
+            if time.monotonic() > give_up_at:
+                raise
+            time.sleep(1)
+
+
+@transaction.atomic
+def _store(run: Run, done: Done) -> None:
+    conversation = (
+        Conversation.objects.select_for_update(of=["self"])
+        .select_related("workspace")
+        .filter(pk=run.answer.conversation_id)
+        .first()
+    )
+    if conversation is None:  # deleted meanwhile
+        return
+    events = streams.join_tokens(run.events)
+    state = next(
+        (event["state"] for event in reversed(events) if event["kind"] == "state_changed"),
+        run.state,
+    )
+    stored = Message.objects.filter(
+        pk=run.answer.pk,
+        # A process that hung may have been given up; it is right about its own answer.
+        status__in=[Message.Status.STREAMING, Message.Status.INTERRUPTED],
+    ).update(
+        text=streams.text_of(events),
+        events=events,
+        status=STATUS_OF_OUTCOME.get(done.outcome, Message.Status.COMPLETE),
+        state_after=state,
+        receipt=events[-1]["receipt"],
+        finished_at=timezone.now(),
+    )
+    if not stored:
+        return
+    if conversation.head_id == run.answer.pk:
+        conversation.state = state
+    handoff = next((event for event in events if event["kind"] == "handoff"), None)
+    if handoff and conversation.assistant_answers:
+        conversation.owner_kind = Conversation.OwnerKind.WAITING
+    conversation.save(update_fields=["state", "owner_kind", "updated_at"])
+    run.answer.refresh_from_db()
+    data = message_event(run.answer)
+    emit(conversation.workspace, "message.completed", subject=run.answer.pk, data=data)
+    if state != run.state:
+        emit(conversation.workspace, "state.changed", subject=conversation.pk, data=data)
+    if handoff:
+        emit(conversation.workspace, "handoff.requested", subject=conversation.pk, data=data)
+
+
+def _remember(run: Run) -> None:
+    """Put the turn's messages into the searchable archive; the next turn tries what failed."""
+    try:
+        embed_messages(run.answer.pk, ServedModel())
+    except ModelUnavailable as error:
+        logger.info("Message %s is not in the archive yet: %s", run.answer.pk, error)
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("Message %s is not in the archive yet: %s", run.answer.pk, error)
+
+
+def _append(message_id: UUID, event: dict[str, Any], *, first: bool = False) -> None:
+    """A stream without Redis shows nothing live; the answer goes on and is stored at the end."""
+    try:
+        streams.append(message_id, event, first=first)
+    except redis.RedisError as error:
+        logger.warning("Redis refused an event of answer %s: %s", message_id, error)
+
+
+def _as_json(event: Event) -> dict[str, Any]:
+    """The event as JSON values; PostgreSQL can't store the character NUL."""
+    text = json.dumps(event.to_dict(), cls=DjangoJSONEncoder)
+    result: dict[str, Any] = json.loads(text.replace("\\u0000", ""))
+    return result
+
+
+def _release_connection() -> None:
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+# The keeper: one thread while turns run ------------------------------------------------------------
+
+
+def _start_keeper() -> None:
+    global _keeper
+    if _keeper is None:
+        _keeper = threading.Thread(target=_keep, name="turn-keeper", daemon=True)
+        _keeper.start()
+
+
+def _keep() -> None:
+    """Show that the turns live, hear who is stopped from elsewhere, end what lost its right."""
+    alive_at = rights_at = float("-inf")
+    pubsub: redis.client.PubSub | None = None
+    try:
+        while runs := _runs_or_leave():
+            now = time.monotonic()
+            try:
+                if pubsub is None:
+                    pubsub = redis_client().pubsub(ignore_subscribe_messages=True)
+                    pubsub.subscribe(STOP_CHANNEL)
+                if now - alive_at >= ALIVE_EVERY_SECONDS:
+                    streams.mark_alive([run.answer.pk for run in runs])
+                    alive_at = now
+                message = pubsub.get_message(timeout=TICK_SECONDS)
+            except redis.RedisError as error:
+                logger.warning("Turns can't reach Redis: %s", error)
+                if pubsub is not None:
+                    pubsub.close()
+                pubsub, message = None, None
+                time.sleep(TICK_SECONDS)
+            if message and (run := _running.get(UUID(message["data"]))):
+                run.stop("stopped")
+            if now - rights_at >= RIGHTS_EVERY_SECONDS:
+                rights_at = now
+                for run in _without_right(runs):
+                    logger.info("Answer %s stopped: the right to it ended", run.answer.pk)
+                    run.stop("stopped")
+    finally:
+        if pubsub is not None:
+            pubsub.close()
+        connections.close_all()
+
+
+def _runs_or_leave() -> list[Run]:
+    """The running turns; with none the keeper ends, and the next turn starts a new one."""
+    global _keeper
+    with _lock:
+        if not _running:
+            _keeper = None
+        return list(_running.values())
+
+
+def _without_right(runs: list[Run]) -> list[Run]:
+    """Turns whose conversation is gone, or whose person left the workspace or was suspended."""
+    try:
+        conversations = set(
+            Conversation.objects.filter(
+                pk__in={run.answer.conversation_id for run in runs}
+            ).values_list("pk", flat=True)
+        )
+        members = set(
+            Membership.objects.filter(
+                user__in=[run.principal.user for run in runs if run.principal.user],
+                user__is_active=True,
+            ).values_list("user_id", "workspace_id")
+        )
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("The rights of running turns can't be checked now: %s", error)
+        return []
+    finally:
+        connections.close_all()
+    return [
+        run
+        for run in runs
+        if not run.stop_outcome
+        and (
+            run.answer.conversation_id not in conversations
+            or (
+                run.principal.user is not None
+                and (run.principal.user.pk, run.principal.workspace.pk) not in members
+            )
+        )
+    ]
