@@ -1,9 +1,8 @@
 """What a workspace chose for an assistant, with the assistant's own defaults where it chose nothing."""
 
 from praxis.accounts.models import Workspace
-from praxis.assistants.contract import Assistant
 from praxis.assistants.models import AssistantSettings
-from praxis.assistants.registry import all_assistants, get_assistant
+from praxis.assistants.registry import get_assistant
 
 
 def settings_for(workspace: Workspace, slug: str) -> AssistantSettings:
@@ -20,12 +19,3 @@ def settings_for(workspace: Workspace, slug: str) -> AssistantSettings:
         lower_threshold=assistant.lower_threshold,
         upper_threshold=assistant.upper_threshold,
     )
-
-
-def enabled_assistants(workspace: Workspace) -> list[Assistant]:
-    off = set(
-        AssistantSettings.objects.filter(workspace=workspace, enabled=False).values_list(
-            "assistant", flat=True
-        )
-    )
-    return [assistant for assistant in all_assistants() if assistant.slug not in off]

@@ -5,6 +5,7 @@ time, and a sender that dies loses nothing.
 """
 
 import base64
+import hashlib
 import json
 import random
 import secrets
@@ -17,12 +18,13 @@ import httpx
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from standardwebhooks import Webhook
 
+from praxis import guarded_http
 from praxis.accounts.access import Principal, record
 from praxis.accounts.models import Role
-from praxis import guarded_http
 from praxis.integrations.events import send_to
 from praxis.integrations.models import (
     WebhookAttempt,
@@ -41,14 +43,8 @@ SENT_AT_ONCE = 20
 
 
 def _fernet() -> Fernet:
-    key = base64.urlsafe_b64encode(_digest(settings.SECRET_KEY))
-    return Fernet(key)
-
-
-def _digest(text: str) -> bytes:
-    from hashlib import sha256
-
-    return sha256(f"webhook secrets:{text}".encode()).digest()
+    digest = hashlib.sha256(f"webhook secrets:{settings.SECRET_KEY}".encode()).digest()
+    return Fernet(base64.urlsafe_b64encode(digest))
 
 
 def create_endpoint(
@@ -222,12 +218,18 @@ def send_test(*, principal: Principal, endpoint: WebhookEndpoint) -> WebhookEven
 
 def replay(*, principal: Principal, delivery: WebhookDelivery) -> None:
     """Send again, with the same `webhook-id`."""
+    replay_all(principal=principal, deliveries=WebhookDelivery.objects.filter(pk=delivery.pk))
+
+
+def replay_all(*, principal: Principal, deliveries: QuerySet[WebhookDelivery]) -> int:
+    """Send many again; the number of them."""
     from praxis.integrations.tasks import deliver_due
 
     principal.require(Role.ADMIN)
     with transaction.atomic():
-        WebhookDelivery.objects.filter(pk=delivery.pk).update(
+        count = deliveries.update(
             state=WebhookDelivery.State.PENDING, attempts=0, next_attempt_at=timezone.now()
         )
-        record(principal, "webhook.replay", delivery)
+        record(principal, "webhook.replay", deliveries=count)
         deliver_due.delay_on_commit()
+    return count

@@ -1,0 +1,202 @@
+"""Assistants, conversations, messages, feedback and state over REST."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from ninja import Query, Router, Schema
+from pydantic import Field
+
+from praxis.accounts.access import Principal
+from praxis.assistants.contract import Assistant
+from praxis.conversations import services
+from praxis.conversations.access import conversations_of, get_conversation, get_message
+from praxis.conversations.models import Conversation, Message
+from praxis.conversations.serializers import conversation_to_dict, message_to_dict
+from praxis.conversations.stream_views import event_stream
+from praxis.integrations.answers import finished, follow, released
+from praxis.integrations.idempotency import abandon, begin, finish
+
+router = Router(tags=["conversations"])
+
+
+class AuthedRequest(HttpRequest):
+    auth: Principal
+
+
+class NewConversation(Schema):
+    assistant: str = Field(description="The slug of an assistant, as GET /assistants lists them.")
+
+
+class NewMessage(Schema):
+    text: str
+    stream: bool = Field(
+        False, description="Answer with server-sent events instead of the finished message."
+    )
+
+
+class NewFeedback(Schema):
+    thumb: Literal["up", "down"]
+    correction: str = ""
+
+
+class StateField(Schema):
+    key: str
+    value: str
+
+
+class Page(Schema):
+    limit: int = Field(50, ge=1, le=200)
+    offset: int = Field(0, ge=0, le=100_000)
+
+
+def assistant_to_dict(assistant: Assistant) -> dict[str, Any]:
+    return {
+        "slug": assistant.slug,
+        "title": str(assistant.title),
+        "tagline": str(assistant.tagline),
+        "notice": str(assistant.notice),
+        "suggestions": [str(suggestion) for suggestion in assistant.suggestions],
+        "high_stakes": assistant.high_stakes,
+    }
+
+
+@router.get("/assistants", summary="Assistants that the workspace offers")
+def list_assistants(request: AuthedRequest) -> list[dict[str, Any]]:
+    request.auth.require_scope("conversations:read")
+    return [assistant_to_dict(one) for one in services.offered_assistants(request.auth.workspace)]
+
+
+@router.get("/conversations", summary="Conversations, the newest first")
+def list_conversations(request: AuthedRequest, page: Query[Page]) -> dict[str, Any]:
+    request.auth.require_scope("conversations:read")
+    found = conversations_of(request.auth).select_related("workspace").order_by("-updated_at", "pk")
+    rows = found[page.offset : page.offset + page.limit]
+    return {"count": found.count(), "items": [conversation_to_dict(row) for row in rows]}
+
+
+@router.post("/conversations", response={201: dict[str, Any]}, summary="Begin a conversation")
+def create_conversation(request: AuthedRequest, body: NewConversation) -> Any:
+    request.auth.require_scope("conversations:write")
+    repeated = begin(request, request.auth)
+    if repeated is not None and repeated.status is not None:
+        return repeated.status, repeated.response
+    try:
+        conversation = services.start_conversation(
+            principal=request.auth, assistant=body.assistant, channel="api"
+        )
+    except services.NotNow:
+        abandon(repeated)
+        raise
+    found = conversation_to_dict(conversation)
+    finish(repeated, 201, found)
+    return 201, found
+
+
+@router.get("/conversations/{uuid:conversation_id}", summary="One conversation with its messages")
+def read_conversation(request: AuthedRequest, conversation_id: UUID) -> dict[str, Any]:
+    request.auth.require_scope("conversations:read")
+    conversation = get_conversation(request.auth, conversation_id)
+    return conversation_to_dict(conversation, services.shown_messages(conversation))
+
+
+@router.delete("/conversations/{uuid:conversation_id}", response={204: None})
+def delete_conversation(request: AuthedRequest, conversation_id: UUID) -> tuple[int, None]:
+    request.auth.require_scope("conversations:write")
+    services.delete(
+        principal=request.auth, conversation=get_conversation(request.auth, conversation_id)
+    )
+    return 204, None
+
+
+@router.post(
+    "/conversations/{uuid:conversation_id}/messages",
+    response={200: dict[str, Any]},
+    summary="Say something and get the answer",
+)
+async def create_message(
+    request: AuthedRequest, conversation_id: UUID, body: NewMessage
+) -> dict[str, Any] | HttpResponse | StreamingHttpResponse | tuple[int, Any]:
+    """Waits for the whole answer, or streams its events with `"stream": true`.
+
+    With an `Idempotency-Key` a repeated request gets the first one's answer. Returns the person's
+    own message while a person, not the assistant, answers the conversation.
+    """
+    request.auth.require_scope("chat")
+    repeated = await released(begin)(request, request.auth)
+    if repeated is not None and repeated.status is not None:
+        return repeated.status, repeated.response
+    try:
+        answer = await released(_post)(request.auth, conversation_id, body.text)
+    except Exception:
+        await released(abandon)(repeated)
+        raise
+    if body.stream and answer.role == Message.Role.ASSISTANT:
+        await released(finish)(repeated, 200, {"id": str(answer.pk)})
+        return event_stream(follow(request, answer.pk))
+    if answer.role == Message.Role.ASSISTANT:
+        answer = await finished(request, answer.pk)
+    found = message_to_dict(answer)
+    await released(finish)(repeated, 200, found)
+    return found
+
+
+def _post(principal: Principal, conversation_id: UUID, text: str) -> Message:
+    conversation = get_conversation(principal, conversation_id)
+    return services.post_message(principal=principal, conversation=conversation, text=text)
+
+
+@router.get("/messages/{uuid:message_id}", summary="One message")
+def read_message(request: AuthedRequest, message_id: UUID) -> dict[str, Any]:
+    request.auth.require_scope("conversations:read")
+    return message_to_dict(get_message(request.auth, message_id))
+
+
+@router.get("/messages/{uuid:message_id}/events", summary="The events of an answer, as they come")
+async def read_message_events(request: AuthedRequest, message_id: UUID) -> StreamingHttpResponse:
+    """Server-sent events; resumes after `Last-Event-ID`."""
+    request.auth.require_scope("conversations:read")
+    await released(get_message)(request.auth, message_id)
+    return event_stream(follow(request, message_id, request.headers.get("Last-Event-ID", "")))
+
+
+@router.post("/messages/{uuid:message_id}/stop", response={202: None}, summary="Stop an answer")
+def stop_message(request: AuthedRequest, message_id: UUID) -> tuple[int, None]:
+    request.auth.require_scope("chat")
+    services.stop(principal=request.auth, message=get_message(request.auth, message_id))
+    return 202, None
+
+
+@router.post(
+    "/messages/{uuid:message_id}/feedback",
+    response={201: dict[str, Any]},
+    summary="A thumb, and what should have been said",
+)
+def create_feedback(
+    request: AuthedRequest, message_id: UUID, body: NewFeedback
+) -> tuple[int, dict[str, Any]]:
+    request.auth.require_scope("conversations:write")
+    feedback = services.give_feedback(
+        principal=request.auth,
+        message=get_message(request.auth, message_id),
+        thumb=body.thumb,
+        correction=body.correction,
+    )
+    return 201, {"message": str(message_id), "thumb": feedback.thumb, "review": feedback.review}
+
+
+@router.patch("/conversations/{uuid:conversation_id}/state", summary="Correct the understood state")
+def correct_state(
+    request: AuthedRequest, conversation_id: UUID, body: StateField
+) -> HttpResponse | dict[str, Any]:
+    request.auth.require_scope("conversations:write")
+    conversation: Conversation = get_conversation(request.auth, conversation_id)
+    try:
+        corrected = services.correct_state(
+            principal=request.auth, conversation=conversation, key=body.key, value=body.value
+        )
+    except services.MessageRefused:
+        raise
+    except ValueError as error:
+        raise services.MessageRefused(str(error)) from error
+    return conversation_to_dict(corrected)
