@@ -1,0 +1,60 @@
+"""The one door for every figure of the project.
+
+    .venv/bin/python ops/bench.py NAME [--data DIR] [--split S] [--limit N] [--seed K]
+
+Each bench is a module `ops/benchmarks/NAME.py` with `run(args) -> dict` of figures. The last line
+printed is one JSON object: bench, split, n, seconds, figures. A bench whose data is missing says
+so, prints `"skipped"`, and ends with 0.
+"""
+
+import argparse
+import importlib
+import json
+import pkgutil
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def names() -> list[str]:
+    return sorted(
+        module.name
+        for module in pkgutil.iter_modules([str(ROOT / "ops" / "benchmarks")])
+        if not module.name.startswith("_")
+    )
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=names())
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--split", default="dev")
+    parser.add_argument("--limit", type=int, default=None)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    sys.path[:0] = [str(ROOT / "platform"), str(ROOT)]
+    args = parse(argv)
+    bench = importlib.import_module(f"ops.benchmarks.{args.name}")
+    result: dict[str, object] = {"bench": args.name, "split": args.split}
+    started = time.monotonic()
+    try:
+        figures = bench.run(args)
+    except FileNotFoundError as missing:
+        if args.data.exists() and missing.filename and str(args.data) not in str(missing.filename):
+            raise
+        print(f"skipped: there is no {missing.filename}; name the data with --data DIR")
+        print(json.dumps({**result, "skipped": True, "figures": {}}))
+        return 0
+    result["n"] = figures.pop("n", args.limit)
+    result["seconds"] = round(time.monotonic() - started, 1)
+    print(json.dumps({**result, "figures": figures}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
