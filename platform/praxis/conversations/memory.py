@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models.functions import Left
 from pgvector.django import CosineDistance
 
 from praxis.assistants.contract import LanguageModel, State
@@ -35,6 +36,7 @@ _PATH = """
         FROM conversations_message m JOIN path ON m.id = path.parent_id
         WHERE path.depth < %s
     )
+    SELECT id FROM path ORDER BY depth
 """
 WHOLE_PATH = 1_000_000
 
@@ -44,7 +46,7 @@ def path_ids(leaf_id: UUID | None, limit: int = WHOLE_PATH) -> list[UUID]:
     if leaf_id is None:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(_PATH + "SELECT id FROM path ORDER BY depth", [leaf_id, limit])
+        cursor.execute(_PATH, [leaf_id, limit])
         return [row[0] for row in cursor.fetchall()]
 
 
@@ -65,16 +67,18 @@ class ConversationMemory:
 
     def recent(self, max_tokens: int) -> list[dict[str, str]]:
         """The newest messages before the question that fit, oldest first."""
-        with connection.cursor() as cursor:
-            query = _PATH + (
-                "SELECT m.id, m.role, m.text FROM path JOIN conversations_message m USING (id)"
-                " WHERE m.text <> '' AND m.role <> 'system' ORDER BY depth"
-            )
-            cursor.execute(query, [self._parent_id, MAX_RECENT])
-            rows = cursor.fetchall()
+        ids = path_ids(self._parent_id, MAX_RECENT)
+        spoken = {
+            message_id: (role, text)
+            for message_id, role, text in Message.objects.filter(pk__in=ids)
+            .exclude(text="")
+            .exclude(role=Message.Role.SYSTEM)
+            .values_list("pk", "role", "text")
+        }
         messages: list[dict[str, str]] = []
         self._recent_ids = set()
-        for message_id, role, text in rows:
+        for message_id in (one for one in ids if one in spoken):
+            role, text = spoken[message_id]
             max_tokens -= estimate_tokens(text)
             if max_tokens < 0:
                 break
@@ -86,14 +90,13 @@ class ConversationMemory:
     def summary(self) -> str:
         """What is known, and how the person's older messages began. Empty when there are none."""
         lines = [f"{key}: {_short(value)}" for key, value in self._state.items() if value]
-        with connection.cursor() as cursor:
-            query = _PATH + (
-                "SELECT m.id, left(m.text, 400) FROM path JOIN conversations_message m USING (id)"
-                " WHERE m.role = 'user' ORDER BY depth DESC"
+        ids = [one for one in path_ids(self._parent_id) if one not in self._recent_ids]
+        beginnings = dict(
+            Message.objects.filter(pk__in=ids, role=Message.Role.USER).values_list(
+                "pk", Left("text", EMBEDDED_CHARACTERS)
             )
-            cursor.execute(query, [self._parent_id, WHOLE_PATH])
-            rows = cursor.fetchall()
-        older = [_first_sentence(text) for found, text in rows if found not in self._recent_ids]
+        )
+        older = [_first_sentence(beginnings[one]) for one in reversed(ids) if one in beginnings]
         if len(older) > SUMMARY_SENTENCES:
             newest = SUMMARY_SENTENCES - SUMMARY_FIRST
             older = [*older[:SUMMARY_FIRST], "…", *older[-newest:]]

@@ -83,7 +83,7 @@ def _check_again(request: HttpRequest, conversation_id: UUID) -> None:
     sessions = import_module(settings.SESSION_ENGINE)
     now.session = sessions.SessionStore(request.session.session_key)
     try:
-        now.user = get_user(now)  # type: ignore[assignment]  # principal_for refuses a stranger
+        now.user = get_user(now)
         conversation = Conversation.objects.filter(pk=conversation_id).first()
         if conversation is None:
             raise Http404

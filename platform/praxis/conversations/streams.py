@@ -54,7 +54,7 @@ def append(message_id: UUID, event: dict[str, Any], *, first: bool = False) -> N
 
 
 def written_so_far(message_id: UUID) -> list[dict[str, Any]]:
-    entries = redis_client().xrange(stream_key(message_id))
+    entries: Any = redis_client().xrange(stream_key(message_id))
     return [json.loads(fields["event"]) for _, fields in entries]
 
 
@@ -150,7 +150,7 @@ async def read_events(
     now = asyncio.get_running_loop().time
     checked_at = now()
     async with redis.asyncio.Redis.from_url(settings.REDIS_URL, decode_responses=True) as client:
-        found = await client.xread({key: position}, count=BATCH)
+        found: Any = await client.xread({key: position}, count=BATCH)
         looked_at_row = bool(found)
         while True:
             for entry_id, fields in found[0][1] if found else ():

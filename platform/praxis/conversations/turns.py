@@ -132,10 +132,7 @@ class _ModelOfTurn:
 
     def __init__(self, model: ServedModel, run: Run) -> None:
         self._model, self._run = model, run
-
-    @property
-    def name(self) -> str:
-        return self._model.name
+        self.name = model.name
 
     def stream(
         self,
@@ -243,7 +240,7 @@ def _answer(run: Run) -> Done:
         pass
     except ModelUnavailable as error:
         return Done(outcome="failed", error=str(error))
-    except Exception:  # noqa: BLE001  (a bug in a domain must not leave the page waiting)
+    except Exception:  # a bug in a domain must not leave the page waiting
         logger.exception("The turn of message %s failed", run.answer.pk)
         return Done(
             outcome="failed",

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 from django.utils import timezone
@@ -220,7 +221,7 @@ def test_no_database_connection_is_held_while_the_model_speaks(
     answer = post_message(principal=me, conversation=conversation, text="Go")
     until(lambda: streams.written_so_far(answer.pk))
     connection.close()
-    pool = connection.pool
+    pool = cast(Any, connection).pool
     until(lambda: pool.get_stats()["pool_available"] == pool.get_stats()["pool_size"], 0.4)
     assert finish(answer).status == Message.Status.COMPLETE
 

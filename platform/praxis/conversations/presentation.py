@@ -1,0 +1,198 @@
+"""What the chat page shows of a message: its parts in order, ready for the templates."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.template.loader import select_template
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from praxis.accounts.access import Principal
+from praxis.accounts.models import Role
+from praxis.assistants.contract import PanelField
+from praxis.assistants.registry import app_label_of, get_assistant
+from praxis.conversations.access import is_own
+from praxis.conversations.models import Conversation, Feedback, Message
+from praxis.conversations.rendering import cited_numbers, render_answer, visible
+
+_CARD_TYPE = re.compile(r"[a-z][a-z0-9_]{0,40}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownCard:
+    card: dict[str, Any]
+    html: SafeString
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownMessage:
+    message: Message
+    html: SafeString
+    cited: list[dict[str, Any]]
+    """Passages that the text or its support refers to."""
+    also_read: list[dict[str, Any]]
+    has_doubts: bool
+    cards: list[ShownCard]
+    actions: list[dict[str, Any]]
+    proposals: list[dict[str, Any]]
+    handoffs: list[dict[str, Any]]
+    confidence: dict[str, Any] | None
+    receipt: list[tuple[str, str]]
+    feedback: Feedback | None
+    version: int
+    num_versions: int
+    previous_version: UUID | None
+    next_version: UUID | None
+    is_last: bool
+    is_own: bool
+    may_rate: bool
+
+
+def present(
+    messages: Sequence[Message], principal: Principal, conversation: Conversation
+) -> list[ShownMessage]:
+    """Three queries for any number of messages."""
+    siblings = _siblings(conversation, {message.parent_id for message in messages})
+    feedback = {
+        given.message_id: given
+        for given in Feedback.objects.filter(message__in=messages, author=principal.user)
+    }
+    own = is_own(principal, conversation)
+    return [
+        _present(
+            message,
+            conversation=conversation,
+            principal=principal,
+            versions=siblings[message.parent_id],
+            feedback=feedback.get(message.pk),
+            own=own,
+        )
+        for message in messages
+    ]
+
+
+def panel_fields(conversation: Conversation) -> Sequence[PanelField] | None:
+    """None for an assistant that keeps no state."""
+    panel = get_assistant(conversation.assistant).panel
+    return None if panel is None else panel(conversation.state)
+
+
+def _siblings(
+    conversation: Conversation, parents: set[UUID | None]
+) -> dict[UUID | None, list[UUID]]:
+    found: dict[UUID | None, list[UUID]] = defaultdict(list)
+    rows = (
+        conversation.messages.filter(parent__in=[one for one in parents if one])
+        | conversation.messages.filter(parent=None)
+    ).order_by("created_at", "pk")
+    for message_id, parent_id in rows.values_list("pk", "parent_id"):
+        found[parent_id].append(message_id)
+    return found
+
+
+def _present(
+    message: Message,
+    *,
+    conversation: Conversation,
+    principal: Principal,
+    versions: list[UUID],
+    feedback: Feedback | None,
+    own: bool,
+) -> ShownMessage:
+    citations = message.citations
+    support = message.last_event("support")
+    sentences = support["sentences"] if support else []
+    numbers = cited_numbers(message.text) | {
+        sentence["citation"] for sentence in sentences if sentence["citation"] is not None
+    }
+    cited = [one for one in citations if one["number"] in numbers]
+    place = versions.index(message.pk)
+    is_last = message.pk == conversation.head_id
+    proposals = message.events_of("action_proposed")
+    return ShownMessage(
+        message=message,
+        html=render_answer(
+            message.text,
+            anchor=f"source-{message.pk}",
+            citations=[one["number"] for one in cited],
+            support=sentences,
+        ),
+        cited=cited,
+        also_read=[one for one in citations if one["number"] not in numbers],
+        has_doubts=any(sentence["citation"] is None for sentence in sentences),
+        cards=[_draw(event, message, principal) for event in message.events_of("card")],
+        actions=message.events_of("action_result"),
+        proposals=proposals,
+        handoffs=message.events_of("handoff"),
+        confidence=message.last_event("confidence"),
+        receipt=receipt_lines(message.receipt),
+        feedback=feedback,
+        version=place + 1,
+        num_versions=len(versions),
+        previous_version=versions[place - 1] if place else None,
+        next_version=versions[place + 1] if place + 1 < len(versions) else None,
+        is_last=is_last,
+        is_own=own,
+        may_rate=own or principal.may(Role.AGENT),
+    )
+
+
+def _draw(card: dict[str, Any], message: Message, principal: Principal) -> ShownCard:
+    """The domain's template for the card's type; without one, the data as a list."""
+    conversation = message.conversation
+    names = ["conversations/cards/_any.html"]
+    if _CARD_TYPE.fullmatch(card["type"]):
+        names.insert(0, f"{app_label_of(conversation.assistant)}/cards/{card['type']}.html")
+    html = select_template(names).render(
+        {
+            "card": card,
+            "message": message,
+            "conversation": conversation,
+            "workspace": principal.workspace,
+            "principal": principal,
+        }
+    )
+    return ShownCard(card=card, html=SafeString(html))
+
+
+def receipt_lines(receipt: dict[str, Any]) -> list[tuple[str, str]]:
+    """The receipt for a person: a label and a value per line; unknown keys keep their name."""
+    labels = {
+        "model": _("Model"),
+        "base_model": _("Base model"),
+        "adapter": _("Adapter"),
+        "prompt_version": _("Prompt version"),
+        "chain": _("Chain"),
+        "reason": _("Why this chain"),
+        "candidates": _("Considered"),
+        "skipped": _("Skipped"),
+        "thresholds": _("Thresholds"),
+        "passages": _("Passages"),
+        "first_token_ms": _("First word after"),
+        "total_ms": _("Finished after"),
+        "answer_sha256": _("Hash of the answer"),
+        "assistant": _("Assistant"),
+        "platform": _("Version"),
+    }
+    ordered = [key for key in labels if key in receipt] + [
+        key for key in receipt if key not in labels
+    ]
+    return [
+        (labels.get(key, key), _in_words(key, receipt[key]))
+        for key in ordered
+        if receipt[key] not in (None, "", [], {})
+    ]
+
+
+def _in_words(key: str, value: Any) -> str:
+    if key.endswith("_ms"):
+        return _("%(milliseconds)s ms") % {"milliseconds": value}
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_in_words(name, one)}" for name, one in value.items())
+    if isinstance(value, list):
+        return "; ".join(_in_words(key, one) for one in value)
+    return visible(str(value))
