@@ -36,8 +36,10 @@ def prepare_training_base(check: Callable[[], None]) -> Path:
         models.mkdir(parents=True, exist_ok=True)
         with (models / "prepare.log").open("ab") as log:
             process = start_process(
-                [sys.executable, "-m", "modeling.weights.assemble"]
-                + ["--models-dir", str(models), "--training"],
+                [
+                    *(sys.executable, "-m", "modeling.weights.assemble"),
+                    *("--models-dir", str(models), "--training"),
+                ],
                 stdout=log,
                 cwd=settings.BASE_DIR,
             )

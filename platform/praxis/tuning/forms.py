@@ -171,6 +171,12 @@ class LaunchForm(forms.Form):
             .order_by("-created_at", "pk")
         )
 
+    @property
+    def has_data(self) -> bool:
+        versions = self.fields["dataset_version"]
+        assert isinstance(versions, forms.ModelChoiceField)
+        return versions.queryset is not None and versions.queryset.exists()
+
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
         if TuningRun.objects.filter(workspace=self.workspace, name=name).exists():

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from modeling.training.recipe import Lora, Recipe, Schedule
 from praxis.accounts.access import Principal, record
 from praxis.jobs.models import JobMetric
-from praxis.jobs.services import enqueue
+from praxis.jobs.services import enqueue, request_cancel
 from praxis.tuning.models import Adapter, DatasetVersion, TuningRun
 from praxis.tuning.trainer import RunFiles
 
@@ -108,6 +108,12 @@ def launch(
             _("A run named %(name)s exists already; choose another name.") % {"name": name}
         ) from error
     return run
+
+
+def cancel(*, principal: Principal, run: TuningRun) -> None:
+    """Ask the run to stop. Raises `praxis.jobs.services.NotAllowedNow` when it has ended."""
+    request_cancel(run.job)
+    record(principal, "tuning.cancel", run)
 
 
 def files_of(run: TuningRun) -> RunFiles:

@@ -201,10 +201,11 @@ def launch(request: HttpRequest, workspace: str) -> HttpResponse:
         workspace=principal.workspace,
         initial={"dataset_version": request.GET.get("version")},
     )
-    estimate = None
+    estimate, longer = None, 0
     if request.method == "POST" and form.is_valid():
         chosen: DatasetVersion = form.cleaned_data["dataset_version"]
         estimate = runs.estimated_time(chosen, form.choices())
+        longer = data.longer_than(chosen, form.choices().max_tokens)
         if "estimate" not in request.POST:
             try:
                 started = runs.launch(
@@ -224,9 +225,10 @@ def launch(request: HttpRequest, workspace: str) -> HttpResponse:
         {
             "principal": principal,
             "form": form,
-            "has_data": form.fields["dataset_version"].queryset.exists(),
+            "has_data": form.has_data,
             "asked_estimate": request.method == "POST" and form.is_valid(),
             "estimate": estimate,
+            "longer": longer,
         },
         status=400 if form.errors else 200,
     )
@@ -250,9 +252,7 @@ def run(request: HttpRequest, workspace: str, run_id: UUID) -> HttpResponse:
                 if number % every == 0 or "eval_loss" in point or number == len(points) - 1
             ],
             "assistant_title": _assistant_titles().get(shown.assistant, shown.assistant),
-            "estimate": runs.estimated_time(
-                shown.dataset_version, runs.Choices(**shown.recipe)
-            ),
+            "estimate": runs.estimated_time(shown.dataset_version, runs.Choices(**shown.recipe)),
         },
     )
 
@@ -353,9 +353,9 @@ def _what_answers(principal: Principal) -> list[dict[str, object]]:
     """Each assistant with the adapter behind it and what one click returns to."""
     chosen = {
         row.assistant: row.adapter
-        for row in AssistantSettings.objects.filter(
-            workspace=principal.workspace
-        ).select_related("adapter")
+        for row in AssistantSettings.objects.filter(workspace=principal.workspace).select_related(
+            "adapter"
+        )
     }
     return [
         {
