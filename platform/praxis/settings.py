@@ -79,6 +79,7 @@ EMBEDDING_BASE_URL = read_url(
 LLM_MODEL = read_text("LLM_MODEL", "smollm2-135m-instruct")
 EMBEDDING_MODEL = read_text("EMBEDDING_MODEL", "all-MiniLM-L6-v2")
 LLM_API_KEY = read_text("LLM_API_KEY", _services.get("LLM_API_KEY", ""))
+METRICS_TOKEN = read_text("PRAXIS_METRICS_TOKEN", "")
 # A Hugging Face folder of the model that LLM_BASE_URL serves; unset: made from the embedded base.
 TRAINING_BASE = read_text("PRAXIS_TRAINING_BASE", "")
 # CPU threads of a trainer; 0 leaves PyTorch's choice. It runs at a low priority in any case.

@@ -149,7 +149,11 @@ def start_valkey(directory: Path, *, durable: bool = True) -> Service:
     config = directory / "valkey.conf"
     end_leftover(pid_file, str(config), stop_signal=signal.SIGTERM, grace_seconds=30)
     socket.unlink(missing_ok=True)
-    password = secrets.token_urlsafe(24)
+    password_file = directory / "password"
+    if not password_file.exists():
+        _write_private(password_file, secrets.token_urlsafe(24))
+    # Kept, so that the address stays the same when Valkey is started again alone.
+    password = password_file.read_text()
     _write_private(
         config,
         "\n".join(
