@@ -1,0 +1,68 @@
+"""Texts to unit vectors, by a sentence-transformers model from a local folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sentence_transformers import SentenceTransformer
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Encoder:
+    """Safe to call from several threads; they take turns in the model."""
+
+    def __init__(self, folder: Path, *, num_threads: int = 1) -> None:
+        if not (folder / "modules.json").is_file():
+            raise ValueError(
+                f"{folder} is not a sentence-transformers model: it has no modules.json"
+            )
+        torch.set_num_threads(num_threads)
+        self._model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        self._model.eval()
+        # The fast tokenizer keeps truncation and padding as state, so it is not shared at once.
+        self._turn = Lock()
+
+    @property
+    def dimension(self) -> int:
+        dimension = self._model.get_embedding_dimension()
+        assert dimension is not None
+        return int(dimension)
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest text in tokens, special tokens included; `encode` drops what is beyond."""
+        length = self._model.max_seq_length
+        assert length is not None
+        return int(length)
+
+    def encode(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
+        """Vectors of shape (len(texts), dimension), float32, each of length 1."""
+        if not texts:
+            return np.zeros((0, self.dimension), dtype=np.float32)
+        with self._turn:
+            vectors = self._model.encode(
+                list(texts),
+                batch_size=batch_size,
+                show_progress_bar=False,
+                convert_to_numpy=True,
+                normalize_embeddings=True,
+            )
+        return np.asarray(vectors, dtype=np.float32)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each whole text, special tokens included."""
+        if not texts:
+            return []
+        with self._turn:
+            encoded = self._model.tokenizer(
+                list(texts),
+                truncation=False,
+                padding=False,
+                return_attention_mask=False,
+                verbose=False,
+            )
+        return [len(ids) for ids in encoded["input_ids"]]
