@@ -52,6 +52,7 @@ def _start_services() -> None:
     atexit.register(stop)
     stack.callback(shutil.rmtree, directory, ignore_errors=True)
     os.environ["PRAXIS_VAR"] = str(directory / "var")
+    (directory / "var" / "static").mkdir(parents=True)  # whitenoise warns when it is missing
     if not os.environ.get("DATABASE_URL"):
         postgres = start_postgres(directory / "pg", durable=False)
         stack.callback(postgres.stop)

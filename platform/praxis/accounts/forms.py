@@ -3,7 +3,7 @@ from django.contrib.auth.forms import SetPasswordForm
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.utils.translation import gettext_lazy as _
 
-from praxis.accounts.models import Role, User
+from praxis.accounts.models import Role
 
 
 class MemberForm(forms.Form):
@@ -18,5 +18,5 @@ class RoleForm(forms.Form):
     role = forms.ChoiceField(label=_("Role"), choices=Role.choices)
 
 
-class InvitationForm(SetPasswordForm[User]):
+class InvitationForm(SetPasswordForm):
     """A new member's first password."""

@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 from praxis.assistants.models import AssistantSettings
 
 
-class AssistantSettingsForm(forms.ModelForm[AssistantSettings]):
+class AssistantSettingsForm(forms.ModelForm):
     """Thresholds are shown as probabilities from 0 to 1, as the confidence of an answer is."""
 
     class Meta:

@@ -26,7 +26,7 @@ def _page(
     key_form: ApiKeyForm | None = None,
     webhook_form: WebhookForm | None = None,
     secret: str = "",
-    secret_of: str = "",
+    shown: str = "",
 ) -> HttpResponse:
     context = {
         "principal": principal,
@@ -35,7 +35,7 @@ def _page(
         "key_form": key_form or ApiKeyForm(),
         "webhook_form": webhook_form or WebhookForm(),
         "secret": secret,
-        "secret_of": secret_of,
+        "shown": shown,
         "base_url": request.build_absolute_uri("/").rstrip("/"),
     }
     return render(request, "integrations/index.html", context)
@@ -62,7 +62,7 @@ def create_key(request: HttpRequest, workspace: str) -> HttpResponse:
         role=Role(data["role"]),
         expires_at=data["expires_at"],
     )
-    return _page(request, principal, secret=secret, secret_of="key")
+    return _page(request, principal, secret=secret, shown="key")
 
 
 @login_required
@@ -86,7 +86,7 @@ def create_webhook(request: HttpRequest, workspace: str) -> HttpResponse:
     except AddressRefused as refusal:
         form.add_error("url", str(refusal))
         return _page(request, principal, webhook_form=form)
-    return _page(request, principal, secret=secret, secret_of="webhook")
+    return _page(request, principal, secret=secret, shown="webhook")
 
 
 @login_required
