@@ -1,14 +1,14 @@
 """What the assistants may cite: corpora, documents with their versions, and chunks with vectors."""
 
 import uuid
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from pgvector.django import HnswIndex, VectorField
@@ -91,7 +91,7 @@ class Document(models.Model):
         return max(self.versions.all(), key=lambda version: version.number)
 
     def to_dict(self) -> dict[str, Any]:
-        """With every version, the newest first; one query more unless `versions` is prefetched."""
+        """With every version, the newest first; prefetch `versions_without_text` for many."""
         versions = sorted(self.versions.all(), key=lambda version: -version.number)
         return {
             "id": str(self.pk),
@@ -101,6 +101,19 @@ class Document(models.Model):
             "created_at": self.created_at.isoformat(),
             "versions": [version.to_dict() for version in versions],
         }
+
+
+class DocumentVersionQuerySet(models.QuerySet["DocumentVersion"]):
+    def without_text(self) -> Self:
+        """The same rows without the columns that may hold megabytes."""
+        return self.defer("text", "blocks", "page_starts")
+
+    def newest(self) -> Self:
+        """Of each document the version with the highest number."""
+        newer = DocumentVersion.objects.filter(
+            document=OuterRef("document"), number__gt=OuterRef("number")
+        )
+        return self.filter(~Exists(newer))
 
 
 class DocumentVersion(models.Model):
@@ -141,6 +154,8 @@ class DocumentVersion(models.Model):
     """Why it failed and what to do, as a sentence for the person who uploaded it."""
     created_at = models.DateTimeField(auto_now_add=True)
     ready_at = models.DateTimeField(null=True, blank=True)
+
+    objects = DocumentVersionQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -186,6 +201,12 @@ class DocumentVersion(models.Model):
             "created_at": self.created_at.isoformat(),
             "ready_at": self.ready_at.isoformat() if self.ready_at else None,
         }
+
+
+def versions_without_text() -> models.Prefetch:
+    """For `Document` rows: their versions with jobs, without the text."""
+    versions = DocumentVersion.objects.without_text().select_related("job__workspace")
+    return models.Prefetch("versions", queryset=versions.order_by("-number"))
 
 
 class Chunk(models.Model):

@@ -7,12 +7,17 @@ from pathlib import PurePath
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.db.models import Exists, Max, OuterRef, QuerySet
+from django.db.models import Max
 from django.utils.translation import gettext as _
 
 from praxis.accounts.models import User
 from praxis.jobs.services import enqueue, request_cancel
-from praxis.knowledge.models import Corpus, Document, DocumentVersion
+from praxis.knowledge.models import (
+    Corpus,
+    Document,
+    DocumentVersion,
+    DocumentVersionQuerySet,
+)
 from praxis.knowledge.parsing.blocks import Refused, clean_line
 from praxis.knowledge.parsing.formats import check_content, format_of
 from praxis.knowledge.parsing.sentences import sentence
@@ -24,13 +29,10 @@ class UploadRefused(Exception):
 
 def find_content(corpus: Corpus, content: bytes) -> DocumentVersion | None:
     """The version with exactly this content, if it is the newest of its document."""
-    newer = DocumentVersion.objects.filter(
-        document=OuterRef("document"), number__gt=OuterRef("number")
-    )
+    digest = hashlib.sha256(content).hexdigest()
     return (
-        DocumentVersion.objects.filter(
-            ~Exists(newer), document__corpus=corpus, sha256=hashlib.sha256(content).hexdigest()
-        )
+        DocumentVersion.objects.newest()
+        .filter(document__corpus=corpus, sha256=digest)
         .select_related("document__corpus__workspace", "job")
         .order_by("created_at", "pk")
         .first()
@@ -105,11 +107,9 @@ def _document_for(corpus: Corpus, title: str, file_name: str, created_by: User |
     title = title or PurePath(file_name).stem
     if document := corpus.documents.filter(title=title).first():
         return document
-    newer = DocumentVersion.objects.filter(
-        document=OuterRef("document"), number__gt=OuterRef("number")
-    )
     same_file = (
-        DocumentVersion.objects.filter(~Exists(newer), document__corpus=corpus, file_name=file_name)
+        DocumentVersion.objects.newest()
+        .filter(document__corpus=corpus, file_name=file_name)
         .select_related("document")
         .first()
     )
@@ -132,10 +132,10 @@ def delete_corpus(corpus: Corpus) -> None:
         corpus.delete()
 
 
-def _stop_and_forget_files(versions: QuerySet[DocumentVersion]) -> None:
+def _stop_and_forget_files(versions: DocumentVersionQuerySet) -> None:
     """Ask the jobs to stop, and delete the files once the rows are gone for good."""
     names = []
-    for version in versions.select_related("job").defer("text", "blocks"):
+    for version in versions.without_text().select_related("job"):
         names.append(version.file.name)
         if version.job is not None and not version.job.is_finished:
             # The job's row is locked first here and in `JobRun.transaction`, so neither waits for

@@ -1,0 +1,163 @@
+"""REST for corpora, documents and search; mounted under /api/v1/.
+
+`request.auth` is the API key's `Principal`. Scopes: `knowledge:read` and `knowledge:write`; writing
+also needs the role that the pages need.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+from ninja import File, Form, Query, Router, Schema
+from ninja.files import UploadedFile
+from pydantic import Field
+
+from praxis.accounts.access import Principal, record
+from praxis.accounts.models import Role
+from praxis.knowledge import services
+from praxis.knowledge.access import corpora_of, get_corpus, get_document
+from praxis.knowledge.forms import CorpusForm
+from praxis.knowledge.models import versions_without_text
+from praxis.knowledge.parsing.formats import MAX_FILE_BYTES
+from praxis.knowledge.parsing.sentences import sentence
+from praxis.knowledge.search import as_passages, search, search_corpora
+
+router = Router(tags=["knowledge"])
+
+Answer = dict[str, Any]
+
+
+class AuthedRequest(HttpRequest):
+    auth: Principal
+
+
+class Rows(Schema):
+    limit: int = Field(50, ge=1, le=200)
+    offset: int = Field(0, ge=0)
+
+
+class NewCorpus(Schema):
+    name: str = Field(max_length=120)
+    description: str = ""
+    assistants: list[str] = Field([], description="Slugs; empty: every assistant.")
+
+
+class SearchQuestion(Schema):
+    query: str = Field(min_length=1, max_length=2000)
+    assistant: str = Field("", description="Search what this assistant may search.")
+    corpus_ids: list[UUID] = Field([], description="Or these corpora; empty: every corpus.")
+    limit: int = Field(8, ge=1, le=50)
+
+
+def _refusal(kind: str, message: str, **more: Any) -> Answer:
+    return {"error": {"type": kind, "message": message, **more}}
+
+
+@router.get("/corpora", summary="The workspace's corpora")
+def list_corpora(request: AuthedRequest) -> list[Answer]:
+    request.auth.require_scope("knowledge:read")
+    return [corpus.to_dict() for corpus in corpora_of(request.auth).order_by("name", "pk")]
+
+
+@router.post("/corpora", response={201: Answer, 422: Answer}, summary="Add a corpus")
+def create_corpus(request: AuthedRequest, body: NewCorpus) -> tuple[int, Answer]:
+    request.auth.require_scope("knowledge:write")
+    request.auth.require(Role.ADMIN)
+    form = CorpusForm(body.dict(), workspace=request.auth.workspace)
+    if not form.is_valid():
+        problems = "; ".join(
+            f"{field}: {' '.join(map(str, errors))}" for field, errors in form.errors.items()
+        )
+        return 422, _refusal("invalid", problems)
+    corpus = form.save()
+    record(request.auth, "corpus.create", corpus)
+    return 201, corpus.to_dict()
+
+
+@router.get("/corpora/{uuid:corpus_id}/documents", summary="The documents of a corpus, by title")
+def list_documents(request: AuthedRequest, corpus_id: UUID, rows: Query[Rows]) -> list[Answer]:
+    request.auth.require_scope("knowledge:read")
+    corpus = get_corpus(request.auth, corpus_id)
+    documents = corpus.documents.prefetch_related(versions_without_text()).order_by("title", "pk")
+    return [document.to_dict() for document in documents[rows.offset : rows.offset + rows.limit]]
+
+
+@router.post(
+    "/corpora/{uuid:corpus_id}/documents",
+    response={202: Answer, 409: Answer, 413: Answer, 422: Answer},
+    summary="Upload a document",
+)
+def upload_document(
+    request: AuthedRequest,
+    corpus_id: UUID,
+    file: File[UploadedFile],
+    title: Form[str] = "",
+) -> tuple[int, Answer]:
+    """The file is read in the background: ask for the document until a version is `ready` or
+    `failed`, or register the webhook `document.ready`. The same title or file name adds a version;
+    the same content is refused with 409 and names the document that has it."""
+    request.auth.require_scope("knowledge:write")
+    request.auth.require(Role.ADMIN)
+    corpus = get_corpus(request.auth, corpus_id)
+    if file.size and file.size > MAX_FILE_BYTES:
+        megabytes, limit = round(file.size / 1048576, 1), MAX_FILE_BYTES // 1048576
+        values = {"megabytes": megabytes, "limit": limit}
+        return 413, _refusal("too_large", sentence("too_large", values))
+    content = file.read()
+    if existing := services.find_content(corpus, content):
+        return 409, _refusal(
+            "duplicate",
+            "The corpus has a document with the same content.",
+            document_id=str(existing.document_id),
+        )
+    try:
+        version = services.add_document(
+            corpus=corpus,
+            title=title,
+            file_name=file.name or "",
+            content=content,
+            created_by=request.auth.user,
+        )
+    except services.UploadRefused as refusal:
+        return 422, _refusal("invalid", str(refusal))
+    record(request.auth, "document.upload", version.document, version=version.number)
+    return 202, version.document.to_dict()
+
+
+@router.get("/documents/{uuid:document_id}", summary="A document and the state of its versions")
+def read_document(request: AuthedRequest, document_id: UUID) -> Answer:
+    request.auth.require_scope("knowledge:read")
+    return get_document(request.auth, document_id).to_dict()
+
+
+@router.delete(
+    "/documents/{uuid:document_id}", response={204: None}, summary="Delete a document for good"
+)
+def delete_document(request: AuthedRequest, document_id: UUID) -> tuple[int, None]:
+    request.auth.require_scope("knowledge:write")
+    request.auth.require(Role.ADMIN)
+    document = get_document(request.auth, document_id)
+    record(request.auth, "document.delete", document)
+    services.delete_document(document)
+    return 204, None
+
+
+@router.post("/search", summary="Passages about a question, best first")
+def search_passages(request: AuthedRequest, body: SearchQuestion) -> Answer:
+    """Each passage is the citation object that answers carry."""
+    request.auth.require_scope("knowledge:read")
+    principal = request.auth
+    if body.assistant:
+        passages = search(
+            principal=principal, assistant=body.assistant, query=body.query, limit=body.limit
+        )
+    else:
+        corpora = [get_corpus(principal, corpus_id).pk for corpus_id in body.corpus_ids]
+        found = search_corpora(
+            workspace=principal.workspace,
+            corpora=corpora or list(corpora_of(principal).values_list("pk", flat=True)),
+            query=body.query,
+            limit=body.limit,
+        )
+        passages = as_passages(principal.workspace, body.query, found)
+    return {"query": body.query, "passages": [passage.to_dict() for passage in passages]}

@@ -1,0 +1,134 @@
+"""Chunks are exact spans, follow the structure, and lose nothing."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from praxis.knowledge.chunking import MAX_TOKENS, Span, estimate_tokens, sentences, split
+from praxis.knowledge.parsing.assembly import Reading, assemble
+from praxis.knowledge.parsing.blocks import Block, Page
+
+
+def reading_of(*blocks: Block, pages: int | None = None) -> Reading:
+    return assemble([Page(1, pages, list(blocks))])
+
+
+def spans_of(reading: Reading) -> list[Span]:
+    return split(reading.text, reading.blocks, reading.page_starts)
+
+
+def texts(reading: Reading) -> list[str]:
+    return [reading.text[span.start : span.end] for span in spans_of(reading)]
+
+
+def prose(num_sentences: int, seed: int = 1) -> str:
+    rng = random.Random(seed)
+    words = ["delivery", "returns", "invoice", "customer", "thirty", "days", "the", "a", "within"]
+    return " ".join(
+        " ".join(rng.choices(words, k=rng.randint(6, 18))).capitalize() + "."
+        for _ in range(num_sentences)
+    )
+
+
+def test_a_chunk_stays_within_its_section_and_knows_its_headings() -> None:
+    reading = reading_of(
+        Block("heading", "Terms", 1),
+        Block("paragraph", "General words."),
+        Block("heading", "Returns", 2),
+        Block("paragraph", "Thirty days."),
+        Block("heading", "Fees", 2),
+        Block("paragraph", "Four euros."),
+        Block("heading", "Privacy", 1),
+        Block("paragraph", "Nothing is sold."),
+    )
+    assert [
+        (span.heading, reading.text[span.start : span.end]) for span in spans_of(reading)
+    ] == [
+        ("Terms", "General words."),
+        ("Terms › Returns", "Thirty days."),
+        ("Terms › Fees", "Four euros."),
+        ("Privacy", "Nothing is sold."),
+    ]
+
+
+def test_long_text_is_cut_between_sentences_with_one_repeated() -> None:
+    reading = reading_of(Block("paragraph", prose(60)))
+    found = texts(reading)
+    assert len(found) > 2
+    assert all(text[0].isupper() and text.endswith(".") for text in found)
+    for before, after in zip(found, found[1:], strict=False):
+        last = [before[start:end] for start, end in sentences(before, 0, len(before))][-1]
+        assert after.startswith(last)
+
+
+def test_records_are_packed_without_cutting_any() -> None:
+    rows = [Block("row", f"Name: Thing {number}; Price: {number}") for number in range(100)]
+    found = texts(reading_of(*rows))
+    assert 4 < len(found) < 34
+    assert [row for text in found for row in text.split("\n")] == [row.text for row in rows]
+
+
+def test_a_text_of_headings_only_can_be_found() -> None:
+    assert texts(reading_of(Block("heading", "Closed on Sunday", 1))) == ["Closed on Sunday"]
+
+
+def test_chinese_is_cut_at_its_own_full_stops() -> None:
+    text = "退货需要在七天之内提出，并且保持商品完好。" * 40
+    found = texts(reading_of(Block("paragraph", text)))
+    assert len(found) > 3 and all(each.endswith("。") for each in found)
+
+
+def test_a_word_without_end_is_cut() -> None:
+    found = texts(reading_of(Block("paragraph", "x" * 10_000)))
+    assert len(found) > 1 and "".join(found) == "x" * 10_000
+
+
+def test_the_page_is_the_one_where_the_chunk_begins() -> None:
+    reading = assemble(
+        [
+            Page(1, 2, [Block("paragraph", "First page.")]),
+            Page(2, 2, [Block("heading", "H", 1), Block("paragraph", "Second page.")]),
+        ]
+    )
+    assert [span.page for span in spans_of(reading)] == [1, 2]
+    assert [span.page for span in spans_of(reading_of(Block("paragraph", "No pages.")))] == [None]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One. Two! Three?", ["One.", "Two!", "Three?"]),
+        ("See Dr. Smith e.g. today. Then rest.", ["See Dr. Smith e.g. today.", "Then rest."]),
+        ("It costs 4.50 euros.", ["It costs 4.50 euros."]),
+        ("第一句。第二句！", ["第一句。", "第二句！"]),
+    ],
+)
+def test_sentences(text: str, expected: list[str]) -> None:
+    assert [text[start:end] for start, end in sentences(text, 0, len(text))] == expected
+
+
+BLOCK = st.builds(
+    Block,
+    st.sampled_from(["heading", "paragraph", "item", "row", "code"]),
+    st.text(st.sampled_from("aB .!?。政策,\n1"), min_size=1, max_size=900).filter(str.strip),
+    st.integers(1, 6),
+)
+
+
+@given(st.lists(BLOCK, min_size=1, max_size=12))
+@settings(max_examples=150, deadline=None)
+def test_no_text_is_lost_and_no_chunk_is_too_long(found: list[Block]) -> None:
+    reading = reading_of(*found)
+    spans = spans_of(reading)
+    covered = set()
+    for span in spans:
+        text = reading.text[span.start : span.end]
+        assert text.strip() and estimate_tokens(text) <= MAX_TOKENS * 1.05 + 1
+        covered.update(range(span.start, span.end))
+    body = [block for block in reading.blocks if block[0] != "heading"] or reading.blocks
+    for _, start, end, _ in body:
+        missing = [at for at in range(start, end) if at not in covered]
+        assert not "".join(reading.text[at] for at in missing).strip()
+    assert [span.ordinal for span in spans] == list(range(len(spans)))

@@ -1,0 +1,319 @@
+"""From an upload to something that is searched, and every way it can go wrong."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+
+from praxis.accounts.models import User, Workspace
+from praxis.jobs.models import Job, JobState
+from praxis.jobs.running import JobRun, run_job
+from praxis.jobs.services import request_cancel, retry
+from praxis.knowledge import ingestion, services
+from praxis.knowledge.models import Chunk, Corpus, Document, DocumentVersion
+from praxis.knowledge.tests import files
+from praxis.knowledge.tests.test_chunking import prose
+from tests.fakes import ModelServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+State = DocumentVersion.State
+AddDocument = Callable[..., DocumentVersion]
+
+
+def run_again(job: Job) -> Job:
+    Job.objects.filter(pk=job.pk).update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+    run_job(job.pk)
+    return Job.objects.get(pk=job.pk)
+
+
+def stored_files() -> list[Path]:
+    return [path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.md", files.MARKDOWN, "five days"),
+        ("a.txt", b"Money comes back in five days.", "five days"),
+        ("a.html", files.HTML, "in two days"),
+        ("a.pdf", files.pdf(["Money comes back in five days."]), "five days"),
+        ("a.docx", files.word(), "thirty days"),
+        ("a.csv", b"Name,Back in\nCard,five days\n", "five days"),
+    ],
+)
+def test_every_format_becomes_searchable(
+    add_document: AddDocument, name: str, content: bytes, words: str
+) -> None:
+    version = add_document(name, content)
+    assert (version.state, version.error) == (State.READY, "")
+    assert version.document.current_version_id == version.pk
+    assert version.ready_at is not None
+    chunks = list(version.chunks.order_by("ordinal"))
+    assert any(words in chunk.text for chunk in chunks)
+    for ordinal, chunk in enumerate(chunks):
+        assert chunk.ordinal == ordinal
+        assert chunk.text == version.text[chunk.start : chunk.end]
+        assert chunk.workspace_id == version.document.corpus.workspace_id
+
+
+def test_the_headings_are_embedded_with_the_chunk(
+    add_document: AddDocument, model_server: ModelServer
+) -> None:
+    add_document("policy.md", files.MARKDOWN)
+    asked = [
+        text
+        for request in model_server.requests
+        if request.path == "/v1/embeddings"
+        for text in request.body["input"]
+    ]
+    assert "policy › Policy › Refunds\nMoney comes back in five days." in asked[1]
+
+
+def test_a_refused_file_tells_the_cause_on_version_and_job(add_document: AddDocument) -> None:
+    version = add_document("scan.pdf", files.pdf([], []))
+    assert version.state == State.FAILED
+    assert version.error.startswith("The PDF has no text layer")
+    assert version.job is not None and version.job.state == JobState.FAILED
+    assert version.job.message == version.error
+    assert version.document.current_version is None
+
+
+def test_a_file_of_nothing_is_refused(add_document: AddDocument) -> None:
+    assert add_document("a.txt", b" \n\n ").error.startswith("The file holds no text")
+
+
+def test_the_cause_is_told_in_the_language_of_who_uploaded_it(
+    corpus: Corpus, admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoken = []
+    monkeypatch.setattr(
+        ingestion, "sentence", lambda *_: spoken.append(ingestion.translation.get_language()) or "-"
+    )
+    admin.language = "zh-hans"
+    admin.save()
+    version = services.add_document(
+        corpus=corpus, title="", file_name="a.pdf", content=files.pdf([]), created_by=admin
+    )
+    assert version.job_id
+    run_job(version.job_id)
+    assert spoken == ["zh-hans"]
+
+
+def test_it_waits_for_the_embedding_server_and_then_goes_on(
+    add_document: AddDocument, model_server: ModelServer
+) -> None:
+    model_server.down()
+    version = add_document("a.md", files.MARKDOWN)
+    job = Job.objects.get(pk=version.job_id)
+    assert (job.state, job.stage) == (JobState.QUEUED, "Waiting for the embedding server")
+    assert job.message and job.next_attempt_at > timezone.now()
+    assert version.document.current_version is None
+
+    model_server.up()
+    assert run_again(job).state == JobState.SUCCEEDED
+    version.refresh_from_db()
+    assert version.state == State.READY and version.chunks.exists()
+
+
+def test_it_fails_when_the_embedding_server_stays_away(
+    add_document: AddDocument, model_server: ModelServer
+) -> None:
+    model_server.down()
+    version = add_document("a.md", files.MARKDOWN, read=False)
+    Job.objects.filter(pk=version.job_id).update(attempt=ingestion.MAX_ATTEMPTS - 1)
+    assert version.job is not None
+    assert run_again(version.job).state == JobState.DEAD
+    version.refresh_from_db()
+    assert version.state == State.FAILED and "embedding server" in version.error
+
+    model_server.up()
+    run_again(retry(version.job))
+    version.refresh_from_db()
+    assert (version.state, version.error) == (State.READY, "")
+
+
+def test_an_encoder_of_another_width_is_named(
+    add_document: AddDocument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingestion, "embed", lambda texts: [[0.1] * 768 for _ in texts])
+    version = add_document("a.md", files.MARKDOWN)
+    assert version.state == State.FAILED
+    assert "768" in version.error and "384" in version.error
+
+
+@pytest.mark.parametrize("batches_before", [0, 1, 2])
+def test_a_crash_in_the_middle_loses_and_doubles_nothing(
+    add_document: AddDocument, monkeypatch: pytest.MonkeyPatch, batches_before: int
+) -> None:
+    whole = add_document("whole.txt", prose(1_500))
+    wanted = list(whole.chunks.order_by("ordinal").values_list("start", "end", "text"))
+    assert len(wanted) > 3 * ingestion.BATCH
+
+    embedded: list[int] = []
+    real = ingestion.embed
+
+    def embed_until_the_crash(texts: list[str]) -> list[list[float]]:
+        if len(embedded) == batches_before:
+            raise SystemError("the process is gone")
+        embedded.append(len(texts))
+        return real(texts)
+
+    monkeypatch.setattr(ingestion, "embed", embed_until_the_crash)
+    version = add_document("crashed.txt", prose(1_500) + "\n")
+    assert version.chunks.count() == batches_before * ingestion.BATCH
+    assert version.document.current_version is None
+
+    asked: list[int] = []
+    monkeypatch.setattr(
+        ingestion, "embed", lambda texts: asked.append(len(texts)) or real(texts)
+    )
+    read = []
+    monkeypatch.setattr(ingestion, "_read", lambda *_: read.append(1))
+    job = Job.objects.get(pk=version.job_id)
+    assert run_again(job).state == JobState.SUCCEEDED
+    assert not read, "the file was read a second time"
+    assert sum(asked) == len(wanted) - batches_before * ingestion.BATCH
+    again = list(version.chunks.order_by("ordinal").values_list("start", "end", "text"))
+    assert again == wanted
+
+
+def test_chunks_of_an_older_splitting_are_replaced(
+    add_document: AddDocument, model_server: ModelServer
+) -> None:
+    version = add_document("a.txt", prose(100))
+    wanted = list(version.chunks.order_by("ordinal").values_list("ordinal", "start", "end"))
+    version.chunks.filter(ordinal=1).update(end=wanted[1][2] + 1)
+    DocumentVersion.objects.filter(pk=version.pk).update(state=State.EMBEDDING)
+    Job.objects.filter(pk=version.job_id).update(state=JobState.QUEUED, finished_at=None)
+    assert version.job is not None
+    assert run_again(version.job).state == JobState.SUCCEEDED
+    assert list(version.chunks.order_by("ordinal").values_list("ordinal", "start", "end")) == wanted
+
+
+def test_cancel_and_retry(add_document: AddDocument, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = ingestion.embed
+    version = add_document("a.txt", prose(1_500), read=False)
+    assert version.job is not None
+    job = version.job
+
+    def embed_and_cancel(texts: list[str]) -> list[list[float]]:
+        if not Job.objects.get(pk=job.pk).cancel_requested:
+            request_cancel(job)
+        return real(texts)
+
+    monkeypatch.setattr("praxis.jobs.running.CHECK_SECONDS", 0)
+    monkeypatch.setattr(ingestion, "embed", embed_and_cancel)
+    run_job(job.pk)
+    job.refresh_from_db()
+    version.refresh_from_db()
+    assert job.state == JobState.CANCELLED
+    assert version.chunks.count() == ingestion.BATCH and version.is_given_up
+
+    monkeypatch.setattr(ingestion, "embed", real)
+    assert run_again(retry(job)).state == JobState.SUCCEEDED
+
+
+def test_progress_names_stage_and_pages(
+    add_document: AddDocument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[str, int, int | None, str]] = []
+    real = JobRun.progress
+
+    def progress(self: JobRun, done: int, total: int | None = None, **more: str) -> None:
+        real(self, done, total, **more)
+        shown.append((self.job.stage, done, total, self.job.unit))
+
+    monkeypatch.setattr(JobRun, "progress", progress)
+    monkeypatch.setattr(ingestion, "PROGRESS_SECONDS", 0)
+    add_document("a.pdf", files.pdf(["One."], ["Two."], ["Three."]))
+    assert ("Reading", 2, 3, "pages") in shown
+    assert shown[-1] == ("Indexing", 1, 1, "chunks")
+
+
+def test_the_same_content_is_stored_once(corpus: Corpus, add_document: AddDocument) -> None:
+    first = add_document("a.md", files.MARKDOWN)
+    again = services.add_document(
+        corpus=corpus, title="Other", file_name="b.md", content=files.MARKDOWN
+    )
+    assert again.pk == first.pk
+    assert DocumentVersion.objects.count() == len(stored_files()) == Job.objects.count() == 1
+
+
+def test_the_same_content_may_be_in_two_corpora(
+    workspace: Workspace, add_document: AddDocument
+) -> None:
+    other = Corpus.objects.create(workspace=workspace, name="Other")
+    add_document("a.md", files.MARKDOWN)
+    add_document("a.md", files.MARKDOWN, corpus=other)
+    assert Document.objects.count() == 2
+
+
+@pytest.mark.parametrize(("name", "title"), [("terms.txt", ""), ("other.txt", "terms")])
+def test_the_same_name_or_title_makes_a_version(
+    add_document: AddDocument, name: str, title: str
+) -> None:
+    first = add_document("terms.txt", "Ten days.")
+    waiting = add_document(name, "Twenty days.", title=title, read=False)
+    assert (waiting.document_id, waiting.number) == (first.document_id, 2)
+    assert waiting.document.current_version_id == first.pk, "the old one is searched meanwhile"
+    assert waiting.job_id
+    run_job(waiting.job_id)
+    document = Document.objects.get()
+    assert document.current_version_id == waiting.pk
+    assert first.chunks.exists() and first.text == "Ten days."
+
+
+def test_an_older_version_that_is_ready_later_does_not_take_over(
+    add_document: AddDocument,
+) -> None:
+    slow = add_document("a.txt", "Ten days.", read=False)
+    quick = add_document("a.txt", "Twenty days.")
+    assert slow.job_id
+    run_job(slow.job_id)
+    assert Document.objects.get().current_version_id == quick.pk
+
+
+def test_deleting_leaves_no_rows_and_no_files(corpus: Corpus, add_document: AddDocument) -> None:
+    add_document("a.txt", "Ten days.")
+    version = add_document("a.txt", "Twenty days.")
+    kept = add_document("kept.txt", "Stays.")
+    services.delete_document(version.document)
+    assert list(Document.objects.all()) == [kept.document]
+    assert set(Chunk.objects.values_list("version_id", flat=True)) == {kept.pk}
+    assert len(stored_files()) == 1
+    services.delete_corpus(corpus)
+    assert not Chunk.objects.exists() and not stored_files()
+
+
+def test_a_document_deleted_while_it_is_read_is_gone(
+    add_document: AddDocument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ingestion.embed
+    version = add_document("a.txt", prose(300), read=False)
+
+    def embed_and_delete(texts: list[str]) -> list[list[float]]:
+        if document := Document.objects.filter(pk=version.document_id).first():
+            services.delete_document(document)
+        return real(texts)
+
+    monkeypatch.setattr(ingestion, "embed", embed_and_delete)
+    assert version.job_id
+    run_job(version.job_id)
+    assert not Chunk.objects.exists() and not DocumentVersion.objects.exists()
+    assert Job.objects.get(pk=version.job_id).is_finished
+
+
+def test_a_failed_upload_leaves_no_file(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(**_: object) -> Job:
+        raise RuntimeError("no job")
+
+    monkeypatch.setattr(services, "enqueue", broken)
+    with pytest.raises(RuntimeError):
+        services.add_document(corpus=corpus, title="", file_name="a.txt", content=b"text")
+    assert not stored_files() and not Document.objects.exists()
