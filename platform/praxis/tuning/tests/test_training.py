@@ -199,9 +199,7 @@ def test_an_attempt_after_every_step_of_the_end_finishes_once(
 
 def _claimed(run: TuningRun) -> JobRun:
     """A new attempt, as after the sweep took the job from a dead worker."""
-    Job.objects.filter(pk=run.job_id).update(
-        state=JobState.QUEUED, lease_until=None, attempt=0
-    )
+    Job.objects.filter(pk=run.job_id).update(state=JobState.QUEUED, lease_until=None, attempt=0)
     attempt = claim(run.job_id)
     assert attempt is not None
     return attempt
@@ -266,9 +264,7 @@ def test_the_trainer_runs_at_a_low_priority_in_its_own_session(
         seen.append((process.nice(), os.getsid(process.pid)))
         os.kill(process.pid, signal.SIGTERM)
 
-    thread = when(
-        lambda: JobMetric.objects.filter(job_id=run.job_id, step__gte=2).exists(), look
-    )
+    thread = when(lambda: JobMetric.objects.filter(job_id=run.job_id, step__gte=2).exists(), look)
     run_job(run.job_id)
     thread.join()
     [(niceness, session)] = seen
