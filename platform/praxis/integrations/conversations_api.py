@@ -3,8 +3,8 @@
 from typing import Any, Literal
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from ninja import Query, Router, Schema
+from django.http import HttpRequest, StreamingHttpResponse
+from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
 from praxis.accounts.access import Principal
@@ -80,7 +80,7 @@ def create_conversation(request: AuthedRequest, body: NewConversation) -> Any:
     request.auth.require_scope("conversations:write")
     repeated = begin(request, request.auth)
     if repeated is not None and repeated.status is not None:
-        return repeated.status, repeated.response
+        return Status(repeated.status, repeated.response)
     try:
         conversation = services.start_conversation(
             principal=request.auth, assistant=body.assistant, channel="api"
@@ -90,7 +90,7 @@ def create_conversation(request: AuthedRequest, body: NewConversation) -> Any:
         raise
     found = conversation_to_dict(conversation)
     finish(repeated, 201, found)
-    return 201, found
+    return Status(201, found)
 
 
 @router.get("/conversations/{uuid:conversation_id}", summary="One conversation with its messages")
@@ -101,12 +101,12 @@ def read_conversation(request: AuthedRequest, conversation_id: UUID) -> dict[str
 
 
 @router.delete("/conversations/{uuid:conversation_id}", response={204: None})
-def delete_conversation(request: AuthedRequest, conversation_id: UUID) -> tuple[int, None]:
+def delete_conversation(request: AuthedRequest, conversation_id: UUID) -> Status:
     request.auth.require_scope("conversations:write")
     services.delete(
         principal=request.auth, conversation=get_conversation(request.auth, conversation_id)
     )
-    return 204, None
+    return Status(204, None)
 
 
 @router.post(
@@ -116,7 +116,7 @@ def delete_conversation(request: AuthedRequest, conversation_id: UUID) -> tuple[
 )
 async def create_message(
     request: AuthedRequest, conversation_id: UUID, body: NewMessage
-) -> dict[str, Any] | HttpResponse | StreamingHttpResponse | tuple[int, Any]:
+) -> dict[str, Any] | StreamingHttpResponse | Status:
     """Waits for the whole answer, or streams its events with `"stream": true`.
 
     With an `Idempotency-Key` a repeated request gets the first one's answer. Returns the person's
@@ -125,7 +125,7 @@ async def create_message(
     request.auth.require_scope("chat")
     repeated = await released(begin)(request, request.auth)
     if repeated is not None and repeated.status is not None:
-        return repeated.status, repeated.response
+        return Status(repeated.status, repeated.response)
     try:
         answer = await released(_post)(request.auth, conversation_id, body.text)
     except Exception:
@@ -161,10 +161,10 @@ async def read_message_events(request: AuthedRequest, message_id: UUID) -> Strea
 
 
 @router.post("/messages/{uuid:message_id}/stop", response={202: None}, summary="Stop an answer")
-def stop_message(request: AuthedRequest, message_id: UUID) -> tuple[int, None]:
+def stop_message(request: AuthedRequest, message_id: UUID) -> Status:
     request.auth.require_scope("chat")
     services.stop(principal=request.auth, message=get_message(request.auth, message_id))
-    return 202, None
+    return Status(202, None)
 
 
 @router.post(
@@ -172,9 +172,7 @@ def stop_message(request: AuthedRequest, message_id: UUID) -> tuple[int, None]:
     response={201: dict[str, Any]},
     summary="A thumb, and what should have been said",
 )
-def create_feedback(
-    request: AuthedRequest, message_id: UUID, body: NewFeedback
-) -> tuple[int, dict[str, Any]]:
+def create_feedback(request: AuthedRequest, message_id: UUID, body: NewFeedback) -> Status:
     request.auth.require_scope("conversations:write")
     feedback = services.give_feedback(
         principal=request.auth,
@@ -182,13 +180,15 @@ def create_feedback(
         thumb=body.thumb,
         correction=body.correction,
     )
-    return 201, {"message": str(message_id), "thumb": feedback.thumb, "review": feedback.review}
+    return Status(
+        201, {"message": str(message_id), "thumb": feedback.thumb, "review": feedback.review}
+    )
 
 
 @router.patch("/conversations/{uuid:conversation_id}/state", summary="Correct the understood state")
 def correct_state(
     request: AuthedRequest, conversation_id: UUID, body: StateField
-) -> HttpResponse | dict[str, Any]:
+) -> dict[str, Any]:
     request.auth.require_scope("conversations:write")
     conversation: Conversation = get_conversation(request.auth, conversation_id)
     try:

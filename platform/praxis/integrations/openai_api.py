@@ -62,14 +62,20 @@ class ChatMessage(Schema):
         return "".join(part.text for part in self.content)
 
 
-class ChatRequest(Schema, extra="allow"):
+class ChatRequest(Schema):
     model: str
     messages: list[ChatMessage] = Field(min_length=1, max_length=LONGEST_HISTORY)
     stream: bool = False
     n: Literal[1] = 1
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    seed: int | None = None
+    user: str | None = None
 
 
-class EmbeddingRequest(Schema, extra="allow"):
+class EmbeddingRequest(Schema):
     model: str
     input: str | list[str] = Field(description="One text, or at most 256.")
     encoding_format: Literal["float"] = "float"
@@ -243,7 +249,7 @@ def _head(body: ChatRequest, answer: Message, kind: str) -> dict[str, Any]:
 
 def _extension(body: ChatRequest, answer: Message) -> dict[str, Any]:
     confidence = answer.last_event("confidence")
-    ignored = [name for name in IGNORED if name in (body.model_extra or {})]
+    ignored = [name for name in IGNORED if getattr(body, name) is not None]
     if any(message.role in ("system", "developer") for message in body.messages):
         ignored.append("system messages")
     return {

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from ninja import Query, Router, Schema
+from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
 from praxis.accounts.access import record
@@ -73,7 +73,7 @@ def list_webhooks(request: AuthedRequest) -> list[dict[str, Any]]:
 
 
 @router.post("/webhooks", response={201: dict[str, Any]}, summary="Register an endpoint")
-def create_webhook(request: AuthedRequest, body: NewEndpoint) -> tuple[int, dict[str, Any]]:
+def create_webhook(request: AuthedRequest, body: NewEndpoint) -> Status:
     """The answer holds the signing secret; it is shown only here."""
     request.auth.require_scope("webhooks:write")
     if unknown := sorted(set(body.event_names) - set(EVENT_NAMES)):
@@ -81,24 +81,24 @@ def create_webhook(request: AuthedRequest, body: NewEndpoint) -> tuple[int, dict
             f"event_names must be among {', '.join(EVENT_NAMES)}, got {', '.join(unknown)}."
         )
     endpoint, secret = webhooks.create_endpoint(principal=request.auth, **body.dict())
-    return 201, {**endpoint_to_dict(endpoint), "secret": secret}
+    return Status(201, {**endpoint_to_dict(endpoint), "secret": secret})
 
 
 @router.delete("/webhooks/{uuid:endpoint_id}", response={204: None}, summary="Delete an endpoint")
-def delete_webhook(request: AuthedRequest, endpoint_id: UUID) -> tuple[int, None]:
+def delete_webhook(request: AuthedRequest, endpoint_id: UUID) -> Status:
     request.auth.require_scope("webhooks:write")
     endpoint = get_endpoint(request.auth, endpoint_id)
     record(request.auth, "webhook.delete", endpoint)
     endpoint.delete()
-    return 204, None
+    return Status(204, None)
 
 
 @router.post("/webhooks/{uuid:endpoint_id}/test", response={202: dict[str, Any]})
-def test_webhook(request: AuthedRequest, endpoint_id: UUID) -> tuple[int, dict[str, Any]]:
+def test_webhook(request: AuthedRequest, endpoint_id: UUID) -> Status:
     request.auth.require_scope("webhooks:write")
     endpoint = get_endpoint(request.auth, endpoint_id)
     event = webhooks.send_test(principal=request.auth, endpoint=endpoint)
-    return 202, webhooks.payload_of(event)
+    return Status(202, webhooks.payload_of(event))
 
 
 @router.get("/webhooks/{uuid:endpoint_id}/deliveries", summary="The log, the newest first")
@@ -116,16 +116,14 @@ def list_deliveries(
 
 
 @router.post("/deliveries/{int:delivery_id}/replay", response={202: None}, summary="Send again")
-def replay_delivery(request: AuthedRequest, delivery_id: int) -> tuple[int, None]:
+def replay_delivery(request: AuthedRequest, delivery_id: int) -> Status:
     request.auth.require_scope("webhooks:write")
     webhooks.replay(principal=request.auth, delivery=get_delivery(request.auth, delivery_id))
-    return 202, None
+    return Status(202, None)
 
 
 @router.post("/webhooks/{uuid:endpoint_id}/replay", response={202: dict[str, int]})
-def replay_range(
-    request: AuthedRequest, endpoint_id: UUID, body: ReplayRange
-) -> tuple[int, dict[str, int]]:
+def replay_range(request: AuthedRequest, endpoint_id: UUID, body: ReplayRange) -> Status:
     """Send every event of a time range again, each with its own `webhook-id`."""
     request.auth.require_scope("webhooks:write")
     endpoint = get_endpoint(request.auth, endpoint_id)
@@ -133,4 +131,4 @@ def replay_range(
     if body.until is not None:
         rows = rows.filter(event__created_at__lte=body.until)
     count = webhooks.replay_all(principal=request.auth, deliveries=rows)
-    return 202, {"deliveries": count}
+    return Status(202, {"deliveries": count})
