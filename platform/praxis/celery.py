@@ -13,6 +13,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "praxis.settings")
 app = Celery("praxis")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
+    # Rings are acknowledged before they are heard, so a broker that comes back finds nothing to
+    # give out twice; this says so to Celery, which otherwise warns about it.
+    worker_cancel_long_running_tasks_on_connection_loss=True,
+    broker_connection_max_retries=None,
     broker_transport_options={"socket_connect_timeout": 3},
     # A broker that is down must not hold up a web request: the sweep rings again.
     task_publish_retry_policy={"max_retries": 1, "interval_start": 0.1, "interval_max": 0.2},

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, TextIO
 
 import psutil
 
@@ -145,6 +145,7 @@ def fork_process(work: Callable[[], None], *, name: str, stdout: int) -> ForkedP
         signal.set_wakeup_fd(-1)
         os.dup2(stdout, 1)
         os.dup2(stdout, 2)
+        sys.stdout, sys.stderr = _line_writer(1), _line_writer(2)
         work()
         code = 0
     except SystemExit as wish:
@@ -157,6 +158,10 @@ def fork_process(work: Callable[[], None], *, name: str, stdout: int) -> ForkedP
             sys.stderr.flush()
         # Neither the parent's exit handlers nor its `finally` blocks are this process's.
         os._exit(code)
+
+
+def _line_writer(descriptor: int) -> TextIO:
+    return open(descriptor, "w", buffering=1, errors="backslashreplace", closefd=False)
 
 
 def _name_process(name: str) -> None:

@@ -15,6 +15,7 @@ import shutil
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -34,6 +35,7 @@ SMALLEST_FREE_BYTES = 500_000_000
 GRACEFUL_WEB_SECONDS = 10
 MODEL_SERVER_SECONDS = 90
 """How long the start waits for the model before it shows the address all the same."""
+SERVICE_BACKOFF_SECONDS = 5
 
 # The stages of the supervisor, stopped from the last to the first.
 MODEL, WORKERS, WEB = 1, 2, 3
@@ -135,22 +137,25 @@ def _start(supervisor: Supervisor, stack: contextlib.ExitStack, began: float) ->
         supervisor.say(f"Password: {password}   (shown this once; change it after signing in)")
 
 
-def _keep_service(
-    supervisor: Supervisor, stack: contextlib.ExitStack, name: str, var: Path
-) -> str:
+def _keep_service(supervisor: Supervisor, stack: contextlib.ExitStack, name: str, var: Path) -> str:
     """Start an embedded service, start it again when it crashes, stop it at the end."""
     start = {"postgres": start_postgres, "valkey": start_valkey}[name]
     current: list[Service] = [start(var / name)]
     stack.callback(lambda: current[0].stop())
+    again_at = 0.0
 
     def tend() -> None:
-        if (code := current[0].process.poll()) is not None:
-            supervisor.say(f"{name} stopped with exit code {code}; it is started again.")
-            supervisor.say(last_lines(current[0].log, 5), name=name)
-            try:
-                current[0] = start(var / name)
-            except ServiceFailed as problem:
-                supervisor.say(str(problem), name=name)
+        nonlocal again_at
+        code = current[0].process.poll()
+        if code is None or time.monotonic() < again_at:
+            return
+        supervisor.say(f"{name} stopped with exit code {code}; it is started again.")
+        supervisor.say(last_lines(current[0].log, 5), name=name)
+        again_at = time.monotonic() + SERVICE_BACKOFF_SECONDS
+        try:
+            current[0] = start(var / name)
+        except ServiceFailed as problem:
+            supervisor.say(str(problem), name=name)
 
     supervisor.tenders.append(tend)
     return current[0].url
@@ -254,8 +259,12 @@ def _serve(web_socket: socket.socket) -> None:
 
 
 def _work(queues: str, concurrency: int) -> None:
+    from celery.platforms import SecurityWarning
+
     from praxis.celery import app
 
+    # Whoever starts the whole product as root has decided so; the warning would only hide others.
+    warnings.simplefilter("ignore", SecurityWarning)
     app.worker_main(
         [
             *("--quiet", "worker", "--queues", queues, "--concurrency", str(concurrency)),
@@ -336,7 +345,9 @@ def _why_not(host: str, port: int, error: OSError) -> str:
             f"another port: PRAXIS_PORT={port + 1 if port < 65535 else 8001}."
         )
     if error.errno == errno.EACCES:
-        return f"Port {port} needs rights this user lacks. Choose a port from 1024: PRAXIS_PORT=8000."
+        return (
+            f"Port {port} needs rights this user lacks. Choose a port from 1024: PRAXIS_PORT=8000."
+        )
     return (
         f"PRAXIS_HOST must be an address of this machine, got {host!r}, port {port}: "
         f"{error.strerror}."

@@ -91,12 +91,13 @@ class Supervisor:
 
     # Output
 
-    def say(self, line: str, *, name: str = "praxis") -> None:
+    def say(self, text: str, *, name: str = "praxis") -> None:
         label = f"{name:<8}|"
         if self._colours:
             colour = 1 if name == "praxis" else COLOURS[sum(name.encode()) % len(COLOURS)]
             label = f"\x1b[{colour}m{label}\x1b[0m"
-        print(f"{label} {line}", flush=True)  # noqa: T201
+        for line in text.splitlines():
+            print(f"{label} {line}", flush=True)  # noqa: T201
 
     # Starting
 
@@ -239,9 +240,9 @@ class Supervisor:
         else:
             self._unfinished[descriptor] = (child, rest)
         for raw in lines:
-            line = raw.decode(errors="replace").rstrip()
-            child.last_lines.append(line)
-            self.say(line, name=child.name)
+            if line := raw.decode(errors="replace").rstrip():
+                child.last_lines.append(line)
+                self.say(line, name=child.name)
 
 
 def _ending(code: int) -> str:

@@ -77,7 +77,7 @@ def database_problem() -> str:
 @cache
 def _newest_migrations() -> frozenset[tuple[str, str]]:
     """The last migration of each app, read from the disk once."""
-    return frozenset(MigrationLoader(None, ignore_no_initial=True).graph.leaf_nodes())
+    return frozenset(MigrationLoader(None).graph.leaf_nodes())
 
 
 def broker_problem() -> str:

@@ -61,9 +61,7 @@ def _oldest_waiting() -> GaugeMetricFamily:
     )
     now = timezone.now()
     due = Job.objects.filter(state=JobState.QUEUED, next_attempt_at__lte=now)
-    oldest = dict(
-        due.values_list("queue").annotate(since=Min("next_attempt_at")).order_by("queue")
-    )
+    oldest = dict(due.values_list("queue").annotate(since=Min("next_attempt_at")).order_by("queue"))
     for queue in Queue.values:
         since = oldest.get(queue)
         ages.add_metric([queue], (now - since).total_seconds() if since else 0.0)
