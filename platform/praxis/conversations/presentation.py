@@ -31,6 +31,7 @@ class ShownCard:
 @dataclass(frozen=True, kw_only=True)
 class ShownMessage:
     message: Message
+    plain: str
     html: SafeString
     cited: list[dict[str, Any]]
     """Passages that the text or its support refers to."""
@@ -115,6 +116,7 @@ def _present(
     proposals = message.events_of("action_proposed")
     return ShownMessage(
         message=message,
+        plain=visible(message.text),
         html=render_answer(
             message.text,
             anchor=f"source-{message.pk}",
@@ -128,7 +130,7 @@ def _present(
         actions=message.events_of("action_result"),
         proposals=proposals,
         handoffs=message.events_of("handoff"),
-        confidence=message.last_event("confidence"),
+        confidence=_in_percent(message.last_event("confidence")),
         receipt=receipt_lines(message.receipt),
         feedback=feedback,
         version=place + 1,
@@ -157,6 +159,21 @@ def _draw(card: dict[str, Any], message: Message, principal: Principal) -> Shown
         }
     )
     return ShownCard(card=card, html=SafeString(html))
+
+
+def _in_percent(confidence: dict[str, Any] | None) -> dict[str, Any] | None:
+    if confidence is None:
+        return None
+    low, high = confidence["low"], confidence["high"]
+    known = low is not None and high is not None
+    return {
+        "value": confidence["value"],
+        "percent": round(100 * confidence["value"]),
+        "low": round(100 * low) if known else None,
+        "high": round(100 * high) if known else None,
+        "chain": confidence["chain"],
+        "basis": confidence["basis"],
+    }
 
 
 def receipt_lines(receipt: dict[str, Any]) -> list[tuple[str, str]]:

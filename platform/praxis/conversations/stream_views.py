@@ -1,6 +1,7 @@
 """The answer as server-sent events, token by token."""
 
 import json
+import logging
 from collections.abc import AsyncIterator
 from importlib import import_module
 from uuid import UUID
@@ -18,6 +19,8 @@ from praxis.accounts.access import principal_for
 from praxis.conversations.access import check_conversation, get_message
 from praxis.conversations.models import Conversation
 from praxis.conversations.streams import StreamItem, read_events
+
+logger = logging.getLogger(__name__)
 
 RECONNECT_MS = 1000
 
@@ -60,8 +63,10 @@ async def _until_refused(
     try:
         async for item in events:
             yield item
-    except (Http404, PermissionDenied, redis.RedisError):
+    except (Http404, PermissionDenied):
         return
+    except redis.RedisError as error:
+        logger.warning("A reader of an answer lost Redis: %s", error)
 
 
 def _check(request: HttpRequest, conversation_id: UUID, message_id: UUID) -> None:

@@ -20,7 +20,7 @@ from praxis.conversations.models import Message
 from praxis.conversations.redis_connection import redis_client
 
 KEEP_SECONDS = 3600
-RECHECK_SECONDS = 4
+RECHECK_SECONDS = 4.0
 """How often a reader looks whether the answer still lives; rights are checked as often."""
 BATCH = 200
 ALIVE_SECONDS = 15
@@ -177,7 +177,8 @@ async def read_events(
                             yield item
                         return
                     continue
-            found = await client.xread({key: position}, count=BATCH, block=RECHECK_SECONDS * 1000)
+            block = int(RECHECK_SECONDS * 1000)
+            found = await client.xread({key: position}, count=BATCH, block=block)
 
 
 def _current(message_id: UUID) -> Message | None:

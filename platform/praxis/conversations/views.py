@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import reswap, retarget
 
 from praxis.accounts.access import Principal, enter_workspace
 from praxis.accounts.models import Membership, Role, Workspace
@@ -217,9 +218,10 @@ def _post(
     except (MessageRefused, NotNow) as error:
         status = 422 if isinstance(error, MessageRefused) else 409
         if request.htmx:  # type: ignore[attr-defined]
-            return render(
+            response = render(
                 request, "conversations/_composer_error.html", {"error": error}, status=status
             )
+            return retarget(reswap(response, "innerHTML"), "#composer-error")
         return _chat_page(
             request, principal, conversation, text=text, error=str(error), status=status
         )

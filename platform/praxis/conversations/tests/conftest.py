@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from praxis.accounts.access import Principal
 from praxis.accounts.models import User
@@ -55,3 +56,28 @@ def finish(message: Message) -> Message:
     """Wait for its turn and read it again."""
     assert turns.drain(TURN_SECONDS), "the turn is still running"
     return Message.objects.select_related("conversation__workspace").get(pk=message.pk)
+
+
+def tell_story(conversation: Conversation, *, num_turns: int, **texts: str) -> list[Message]:
+    """Questions and answers without turns; `turn_3="…"` sets what the person said in turn 3."""
+    now = timezone.now()
+    messages: list[Message] = []
+    for turn in range(1, num_turns + 1):
+        for role in (Message.Role.USER, Message.Role.ASSISTANT):
+            asked = role == Message.Role.USER
+            text = texts.get(f"turn_{turn}", f"Question number {turn}.") if asked else f"Reply {turn}."
+            messages.append(
+                Message(
+                    conversation=conversation,
+                    parent=messages[-1] if messages else None,
+                    turn=turn,
+                    role=role,
+                    text=text,
+                    state_after=None if asked else {},
+                    finished_at=now,
+                )
+            )
+    Message.objects.bulk_create(messages)
+    conversation.head = messages[-1]
+    conversation.save()
+    return messages
