@@ -77,7 +77,7 @@ EMBEDDING_BASE_URL = read_url(
     "EMBEDDING_BASE_URL", schemes=("http", "https"), example="http://embed.internal:8000/v1"
 ) or _services.get("EMBEDDING_BASE_URL", LLM_BASE_URL)
 LLM_MODEL = read_text("LLM_MODEL", "smollm2-135m-instruct")
-EMBEDDING_MODEL = read_text("EMBEDDING_MODEL", "all-MiniLM-L6-v2")
+EMBEDDING_MODEL = read_text("EMBEDDING_MODEL", "all-minilm-l6-v2")
 LLM_API_KEY = read_text("LLM_API_KEY", _services.get("LLM_API_KEY", ""))
 METRICS_TOKEN = read_text("PRAXIS_METRICS_TOKEN", "")
 # A Hugging Face folder of the model that LLM_BASE_URL serves; unset: made from the embedded base.
@@ -286,7 +286,11 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {"httpx": {"level": "WARNING"}, "django.request": {"level": "ERROR"}},
+    "loggers": {
+        "httpx": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},
+        "django.request": {"level": "ERROR"},
+    },
 }
 
 UNFOLD = {"SITE_TITLE": "Praxis", "SITE_HEADER": "Praxis"}

@@ -40,7 +40,7 @@ def _unavailable(error: openai.OpenAIError) -> ModelUnavailable:
     if isinstance(error, openai.APIConnectionError):
         return ModelUnavailable(_("The model server does not answer at the moment."))
     if isinstance(error, openai.NotFoundError):
-        return ModelUnavailable(_("The model server does not serve the chosen adapter."))
+        return ModelUnavailable(_("The model server does not serve the requested model."))
     if isinstance(error, openai.BadRequestError) and error.code == "context_length_exceeded":
         return ModelUnavailable(_("The question is too long for the model."))
     return ModelUnavailable(_("The model server refused the request."))
