@@ -129,6 +129,17 @@ class Job(models.Model):
         return self.state in TERMINAL_STATES
 
     @property
+    def tone(self) -> str:
+        """How its state is coloured: "good", "bad", "warn", "info" or "" for neither."""
+        return {
+            JobState.RUNNING: "info",
+            JobState.PAUSED: "warn",
+            JobState.SUCCEEDED: "good",
+            JobState.FAILED: "bad",
+            JobState.DEAD: "bad",
+        }.get(JobState(self.state), "")
+
+    @property
     def percent(self) -> int | None:
         """0 to 100, or None while the total is unknown."""
         if not self.total:
@@ -155,6 +166,12 @@ class Job(models.Model):
     @property
     def can_be_cancelled(self) -> bool:
         return not self.is_finished and not self.cancel_requested
+
+    @property
+    def can_be_resumed(self) -> bool:
+        return self.state == JobState.PAUSED or (
+            self.state == JobState.RUNNING and self.pause_requested
+        )
 
     @property
     def can_be_retried(self) -> bool:

@@ -106,12 +106,12 @@ def resume(job: Job) -> Job:
     """Let a paused job go on from its cursor."""
     with transaction.atomic():
         job = _locked(job)
-        if job.state == JobState.RUNNING and job.pause_requested:
-            job.pause_requested = False
-        elif job.state == JobState.PAUSED:
-            _queue_again(job)
-        else:
+        if not job.can_be_resumed:
             raise NotAllowedNow(_("Only a paused job can go on."))
+        if job.state == JobState.RUNNING:
+            job.pause_requested = False
+        else:
+            _queue_again(job)
         job.save()
     return job
 

@@ -50,7 +50,9 @@ class Worker:
                     "DATABASE_URL": urlunsplit(
                         database._replace(path=f"/{connection.settings_dict['NAME']}")
                     ),
-                    "PYTHONPATH": os.pathsep.join([*source_roots, os.environ.get("PYTHONPATH", "")]),
+                    "PYTHONPATH": os.pathsep.join(
+                        [*source_roots, os.environ.get("PYTHONPATH", "")]
+                    ),
                     "CELERY_SKIP_CHECKS": "1",
                 },
             )
