@@ -382,10 +382,11 @@ def _loop(
                 save()
             return False
         took = time.perf_counter() - started
-        if not math.isfinite(done.loss):
+        if not (math.isfinite(done.loss) and math.isfinite(done.gradient_norm)):
             raise NonFiniteLoss(
-                f"the loss became {done.loss} at step {progress.step + 1}; lower the learning "
-                f"rate (it is {recipe.schedule.learning_rate:g}) and start a new job"
+                f"the loss became {done.loss:g} and its gradient {done.gradient_norm:g} at step "
+                f"{progress.step + 1}; lower the learning rate (it is "
+                f"{recipe.schedule.learning_rate:g}) or the adapter's alpha and start a new job"
             )
         progress.step += 1
         progress.cursor = cursor
@@ -420,6 +421,7 @@ def _judge(progress: Progress, eval_loss: float, patience: int) -> None:
 @dataclass(frozen=True, kw_only=True)
 class StepDone:
     loss: float
+    gradient_norm: float
     tokens: int
     supervised_tokens: int
 
@@ -453,13 +455,16 @@ def step(
             weight = counts * accelerator.num_processes / supervised_tokens
             accelerator.backward(loss * weight)
             total += loss.detach() * counts
-    accelerator.clip_grad_norm_(run.trainable, run.recipe.max_gradient_norm)
-    mean = accelerator.reduce(total, reduction="sum").item() / supervised_tokens
-    if math.isfinite(mean):
+    norm = accelerator.clip_grad_norm_(run.trainable, run.recipe.max_gradient_norm)
+    summed = accelerator.reduce(total, reduction="sum")
+    # One transfer from the device for both.
+    mean, gradient_norm = torch.stack([summed / supervised_tokens, norm.float()]).tolist()
+    if math.isfinite(mean) and math.isfinite(gradient_norm):
         run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     return StepDone(
         loss=mean,
+        gradient_norm=gradient_norm,
         tokens=sum(batch.num_tokens for batch in batches),
         supervised_tokens=supervised_tokens,
     )

@@ -136,7 +136,7 @@ def killed_run(
 def test_kill_9_at_any_moment_changes_nothing(
     start: Callable[..., BaseProcess], make_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    killed_run(start, make_recipe, tmp_path, kills=6)
+    killed_run(start, make_recipe, tmp_path, kills=5)
 
 
 @pytest.mark.slow
@@ -146,7 +146,7 @@ def test_kill_9_thirty_times_changes_nothing(
     killed_run(start, make_recipe, tmp_path, kills=30)
 
 
-@pytest.mark.parametrize("fsync", [1, 3, 5, 6, 8, 12])
+@pytest.mark.parametrize("fsync", [2, 6, 12])
 def test_kill_9_inside_a_save_changes_nothing(
     start: Callable[..., BaseProcess],
     make_recipe: Callable[..., Recipe],
@@ -192,7 +192,7 @@ def test_it_writes_the_adapter_the_result_and_the_state(
 def test_sigterm_saves_and_asks_to_be_continued(
     start: Callable[..., BaseProcess], make_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    options = {"steps": 60, "save_every_steps": 1000}
+    options = {"steps": 24, "save_every_steps": 1000}
     whole = make_recipe(output_dir=str(tmp_path / "whole"), **options)
     recipe = make_recipe(**options)
     assert finish(start(whole)) == 0
@@ -247,7 +247,7 @@ def test_a_second_process_on_one_directory_is_refused(
         (
             {"lora": {"target_modules": ["nope"]}},
             "invalid_recipe",
-            "Target modules ['nope'] not found",
+            "Target modules {'nope'} not found",
         ),
         (
             {"lora": {"alpha": 10**30}, "schedule": {"learning_rate": 1.0, "warmup_share": 0.0}},
@@ -306,20 +306,21 @@ def test_it_does_not_outlive_the_process_that_started_it(
         "thread = threading.Thread(target=begin); thread.start(); thread.join()\n"
         "time.sleep(600)\n"
     )
-    with subprocess.Popen(
+    parent = subprocess.Popen(
         [sys.executable, "-c", script],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-    ) as parent:
+    )
+    try:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        until(lambda: len(step_losses(recipe)) >= 3)
+        until(lambda: len(step_losses(recipe)) >= 3, 90)
         assert state(recipe)["phase"] == "training"
+    finally:
         parent.kill()
-        parent.wait()
-        until(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid), 30)
+        parent.communicate()
+    until(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid), 30)
     assert state(recipe)["phase"] == "interrupted"
 
 
