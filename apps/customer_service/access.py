@@ -1,0 +1,24 @@
+"""Who may see and change service definitions."""
+
+from django.http import Http404
+
+from apps.customer_service.models import ServiceDefinition
+from praxis.accounts.access import Principal
+from praxis.accounts.models import Role
+
+
+def get_definition(
+    principal: Principal, name: str, version: int | None = None, *, role: Role = Role.AGENT
+) -> ServiceDefinition:
+    """One version of a service of the principal's workspace; without a number the newest.
+
+    404 for a service of another workspace, 403 for too low a role.
+    """
+    versions = ServiceDefinition.objects.filter(workspace=principal.workspace, name=name)
+    if version is not None:
+        versions = versions.filter(version=version)
+    found = versions.order_by("-version").first()
+    if found is None:
+        raise Http404
+    principal.require(role)
+    return found

@@ -1,0 +1,375 @@
+"""What the customer-service assistant tells the platform."""
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, override
+
+from apps.customer_service import actions
+from apps.customer_service.demo import seed
+from apps.customer_service.endpoints import endpoint_of
+from apps.customer_service.intents import IntentIndex, rank
+from apps.customer_service.models import ServiceDefinition
+from apps.customer_service.phrases import only_abuse
+from apps.customer_service.policy import Outcome, advance
+from apps.customer_service.replies import (
+    Performance,
+    offer_of_person,
+    offered,
+    shown,
+    translate,
+)
+from apps.customer_service.schema import Intent, Service
+from apps.customer_service.tracker import (
+    Ranking,
+    State,
+    change_by_hand,
+    empty_state,
+    read,
+)
+from apps.customer_service.values import WrongValue, choices_of, normalise
+from praxis.assistants.contract import (
+    Assistant,
+    Chain,
+    Event,
+    ModelUnavailable,
+    PanelField,
+    Proposal,
+    StateChanged,
+    Token,
+    Turn,
+)
+from praxis.assistants.grounded import extractive_chain, generative_chain
+from praxis.assistants.pipeline import difference
+
+INSTRUCTIONS = (
+    "You answer questions of a shop's customers from the given documents only. "
+    "Be short and friendly. If the documents don't say it, say that you don't know."
+)
+KEY_SPACE = uuid.UUID("5f1a3c1e-6d0b-5a39-9d0c-0d6b7a1f3e55")
+DOCUMENTS = extractive_chain()
+DOCUMENTS_ENOUGH = 0.5
+"""A question beside a wish is answered from the documents from this confidence on."""
+
+
+@lru_cache(maxsize=128)
+def _service(definition_id: int) -> Service:
+    """A version never changes, so it is read once in a process."""
+    return ServiceDefinition.objects.get(pk=definition_id).service
+
+
+@lru_cache(maxsize=128)
+def _index(definition_id: int) -> IntentIndex:
+    return IntentIndex.of(_service(definition_id))
+
+
+def guard(turn: Turn) -> Iterator[Event] | None:
+    """Nothing to read, or insults alone."""
+    with override(turn.language):
+        if not turn.text.strip():
+            return iter([Token(text=_("That message was empty. What can I do for you?"))])
+        if only_abuse(turn.text):
+            return iter(
+                [
+                    Token(
+                        text=_(
+                            "I'm sorry that this is frustrating. Tell me what you need, or say "
+                            "“person” and I hand you over."
+                        )
+                    )
+                ]
+            )
+    return None
+
+
+def track(turn: Turn) -> State:
+    state = {**empty_state(), **turn.state}
+    published = list(
+        ServiceDefinition.objects.published(turn.workspace_id).values_list("pk", flat=True)
+    )
+    if not state["intent"] and not state["waiting"] and state["definition"] not in published:
+        # A task in hand is finished with the version that it began with.
+        state = {**empty_state(), "definition": published[0] if published else None}
+    state = {**state, "move": {"kind": "none", "notes": []}}
+    if state["definition"] is None:
+        return state
+    embed = _Embedding(turn)
+    state = _choose_service(turn, state, published, embed)
+    definition_id = state["definition"]
+    service = _service(definition_id)
+    reading = read(
+        service,
+        state,
+        turn.text,
+        today=timezone.localdate(),
+        recognise=lambda text, evidence: embed.rank(_index(definition_id), text, evidence),
+    )
+    return advance(service, state, reading, turn=turn.number, text=turn.text)
+
+
+class _Embedding:
+    """The embedding server for one turn; after its first failure the words alone are counted."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self.failed = False
+
+    def rank(self, index: IntentIndex, text: str, evidence: frozenset[str]) -> Ranking:
+        if not self.failed:
+            try:
+                return rank(index, text, embed=self.turn.model.embed, evidence=evidence)
+            except ModelUnavailable:
+                self.failed = True
+        return rank(index, text, embed=None, evidence=evidence)
+
+
+def _choose_service(turn: Turn, state: State, published: Sequence[int], embed: _Embedding) -> State:
+    """Between tasks, the service whose intents the message is nearest to."""
+    if len(published) < 2 or state["intent"] or state["waiting"] or state["asked"]:
+        return state
+    scores = {pk: embed.rank(_index(pk), turn.text[:600], frozenset()).scored for pk in published}
+    best = max(published, key=lambda pk: scores[pk][0][1] if scores[pk] else 0.0)
+    if best == state["definition"] or not scores[best]:
+        return state
+    return {**empty_state(), "definition": best}
+
+
+def propose(turn: Turn) -> Proposal | None:
+    """The rules' next step: the tracker has decided it, so it is said as it is."""
+    state = turn.state
+    kind = state.get("move", {}).get("kind", "none")
+    if kind in ("none", "documents", "unclear"):
+        return None
+    service = _service(state["definition"])
+    beside = DOCUMENTS.propose(turn) if state["move"].get("documents_too") else None
+    if beside is not None and beside.confidence < DOCUMENTS_ENOUGH:
+        beside = None
+
+    def speak() -> Iterator[Event]:
+        with override(turn.language):
+            if beside is not None:
+                yield from beside.speak()
+                yield Token(text="\n\n")
+            performance = Performance(
+                service=service, state=state, perform=lambda *call: _perform(turn, *call)
+            )
+            yield from performance.events()
+
+    used = [state["slots"][name]["confidence"] for name in _slots_used(service, state)]
+    with override(turn.language):
+        return Proposal(
+            confidence=round(0.97 * min([1.0, *used]) if kind == "act" else 0.95, 3),
+            basis=_(
+                "The service's rules say what comes next; the values are listed beside the chat."
+            ),
+            speak=speak,
+        )
+
+
+def _slots_used(service: Service, state: State) -> list[str]:
+    if not state["intent"]:
+        return []
+    return [name for name in service.intent(state["intent"]).slots if name in state["slots"]]
+
+
+def _perform(turn: Turn, intent: Intent, values: Mapping[str, Any], state: State) -> Outcome:
+    """Call an intent's action at the address that an administrator configured."""
+    assert intent.action is not None
+    definition = ServiceDefinition.objects.get(pk=state["definition"])
+    if intent.action.changes_something and not state["key"]:
+        # From what makes the act this act: an answer that is made again repeats the key.
+        act = [turn.conversation_id, turn.number, intent.name, dict(values)]
+        state["key"] = str(uuid.uuid5(KEY_SPACE, json.dumps(act, sort_keys=True)))
+    return actions.call(
+        intent.action, values, endpoint_of(definition), idempotency_key=state["key"]
+    )
+
+
+def _from_documents(chain: Chain) -> Chain:
+    """The chain for what is no step of a task; afterwards the open question is asked again."""
+
+    def propose_answer(turn: Turn) -> Proposal | None:
+        if turn.state.get("move", {}).get("kind") not in ("none", "documents", "unclear"):
+            return None
+        proposal = chain.propose(turn)
+        if proposal is None:
+            return None
+
+        def speak() -> Iterator[Event]:
+            yield from proposal.speak()
+            yield from _resume(turn)
+
+        return replace(proposal, speak=speak)
+
+    return replace(chain, propose=propose_answer)
+
+
+def _resume(turn: Turn) -> Iterator[Event]:
+    """The question that was open before the one that has just been answered."""
+    before = turn.state
+    if not before.get("intent"):
+        if before.get("asked"):
+            after = {**before, "asked": "", "offered": [], "attempts": 0}
+            yield StateChanged(changes=difference(before, after), state=after)
+        return
+    with override(turn.language):
+        service = _service(before["definition"])
+        yield Token(text="\n\n" + _open_question(service, before))
+
+
+def _open_question(service: Service, state: State) -> str:
+    asked = state["asked"]
+    title = translate(service.intent(state["intent"]).title)
+    back = _("Back to “%(task)s”.") % {"task": title}
+    if asked == "person":
+        return offer_of_person("unavailable")
+    kinds = {"confirm": "propose", "change": "ask_change", "retry": "offer_retry"}
+    kind = kinds.get(asked, "verify" if asked.startswith("verify:") else "ask")
+    slot = asked.removeprefix("verify:")
+    if kind == "ask" and not any(known.name == slot for known in service.slots):
+        return back
+    resumed = {**state, "move": {"kind": kind, "notes": [], "slot": slot}}
+    said = Performance(service=service, state=resumed, perform=_no_call).events()
+    return " ".join([back, *(event.text for event in said if isinstance(event, Token))])
+
+
+def _no_call(intent: Intent, values: Mapping[str, Any], state: State) -> Outcome:
+    raise AssertionError("Repeating a question calls nothing.")
+
+
+def abstain(turn: Turn) -> Iterator[Event]:
+    """No rule and no document has an answer: say so, and offer the next step."""
+    with override(turn.language):
+        state = turn.state
+        if state.get("definition") is None:
+            yield Token(
+                text=_(
+                    "I have no service to offer here yet, and found nothing about this in the "
+                    "documents. An administrator can set up a service; meanwhile, say “person” "
+                    "and I hand you over."
+                )
+            )
+            return
+        service = _service(state["definition"])
+        move = state["move"]
+        if move["kind"] == "documents":
+            yield Token(
+                text=_("I found nothing about that in the documents that I may read.")
+                + " "
+                + _("Say “person” if you would like to ask someone.")
+            )
+            yield from _resume(turn)
+        elif move.get("offers_person"):
+            yield Token(text=offer_of_person("stuck"))
+        elif state["offered"]:
+            yield Token(
+                text=_("I'm not sure what you mean. Is it one of these?")
+                + "\n\n"
+                + offered(service, state)
+            )
+        else:
+            menu = {**state, "move": {"kind": "menu", "notes": []}}
+            said = Performance(service=service, state=menu, perform=_no_call).events()
+            pieces = [event.text for event in said if isinstance(event, Token)]
+            yield Token(text=_("I did not understand that.") + " " + "".join(pieces))
+
+
+def panel(state: State) -> list[PanelField]:
+    """The task and its slots; one that is missing is shown empty, to be filled in by hand."""
+    if not state.get("definition"):
+        return []
+    service = _service(state["definition"])
+    fields = []
+    names = [slot.name for slot in service.slots if slot.name in state["slots"]]
+    if state["intent"]:
+        intent = service.intent(state["intent"])
+        fields.append(PanelField(key="task", label=_("Task"), value=translate(intent.title)))
+        names = [*intent.slots, *(name for name in names if name not in intent.slots)]
+    for name in names:
+        fields.append(_panel_field(service, state, name))
+    for task in state["waiting"]:
+        title = translate(service.intent(task["intent"]).title)
+        fields.append(PanelField(key="waiting", label=_("Waiting"), value=title))
+    return fields
+
+
+def _panel_field(service: Service, state: State, name: str) -> PanelField:
+    slot = service.slot(name)
+    entry = state["slots"].get(name)
+    choices = choices_of(slot, state["options"].get(name, ()))
+    return PanelField(
+        key=name,
+        label=translate(slot.title),
+        value=shown(slot, entry) if entry else "",
+        confidence=entry["confidence"] if entry else None,
+        turn=entry["turn"] if entry else None,
+        editable=slot.values_from is None or bool(choices),
+        choices=tuple((choice.value, translate(choice.title)) for choice in choices),
+    )
+
+
+def correct(state: State, key: str, value: str) -> State:
+    service = _service(state["definition"]) if state.get("definition") else None
+    slot = next((slot for slot in service.slots if slot.name == key), None) if service else None
+    if service is None or slot is None:
+        raise ValueError(_("“%(key)s” can't be changed here.") % {"key": key})
+    if not value.strip():
+        return change_by_hand(service, state, slot, None)
+    choices = choices_of(slot, state["options"].get(slot.name, ()))
+    try:
+        stored = normalise(slot, value, today=timezone.localdate(), choices=choices)
+    except WrongValue as error:
+        title = translate(slot.title)
+        if str(error) == "long":
+            message = _("%(slot)s is too long.") % {"slot": title}
+        elif choices:
+            allowed = ", ".join(translate(choice.title) for choice in choices)
+            message = _("“%(value)s” is not allowed for %(slot)s. Allowed are: %(allowed)s.") % {
+                "value": value[:60], "slot": title, "allowed": allowed,
+            }  # fmt: skip
+        elif slot.example:
+            message = _("“%(value)s” does not look like %(slot)s. An example is %(example)s.") % {
+                "value": value[:60], "slot": title, "example": slot.example,
+            }  # fmt: skip
+        else:
+            message = _("“%(value)s” does not look like %(slot)s.") % {
+                "value": value[:60], "slot": title,
+            }  # fmt: skip
+        raise ValueError(message) from error
+    return change_by_hand(service, state, slot, stored)
+
+
+ASSISTANT = Assistant(
+    slug="service",
+    title=gettext_lazy("Customer service"),
+    tagline=gettext_lazy("Order status, returns, changes of address and questions on the terms"),
+    notice=gettext_lazy(
+        "You are talking to a program. It changes nothing without your yes, and you can ask for a "
+        "person at any time."
+    ),
+    instructions=INSTRUCTIONS,
+    suggestions=(
+        gettext_lazy("Where is my order HP-10422? My e-mail is ben@example.com"),
+        gettext_lazy("I want to return something"),
+        gettext_lazy("I need to change my delivery address"),
+        gettext_lazy("How long does a refund take?"),
+    ),
+    chains=(
+        Chain(name="rules", propose=propose, deterministic=True),
+        _from_documents(DOCUMENTS),
+        _from_documents(generative_chain(INSTRUCTIONS)),
+    ),
+    abstain=abstain,
+    guard=guard,
+    track=track,
+    panel=panel,
+    correct=correct,
+    seed=seed,
+    urls="apps.customer_service.urls",
+)

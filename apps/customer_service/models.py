@@ -1,0 +1,122 @@
+"""Service definitions, version by version, with the endpoint that does what they promise."""
+
+import base64
+import hashlib
+from typing import Any
+
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from apps.customer_service.schema import Service, parse_service
+from praxis.accounts.models import User, Workspace
+
+
+def _seal() -> Fernet:
+    """Encrypts endpoint secrets at rest; bound to the installation's secret key."""
+    digest = hashlib.sha256(
+        b"customer-service endpoint\x00" + settings.SECRET_KEY.encode()
+    ).digest()
+    return Fernet(base64.urlsafe_b64encode(digest))
+
+
+class ServiceDefinitionQuerySet(models.QuerySet["ServiceDefinition"]):
+    def published(self, workspace_id: str) -> "ServiceDefinitionQuerySet":
+        """The versions that the workspace's assistant offers now."""
+        return self.filter(workspace_id=workspace_id, published=True).order_by("name", "pk")
+
+
+class ServiceDefinition(models.Model):
+    """One version of a service. A published version never changes; a change makes a new one."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="service_definitions")
+    name = models.CharField(_("name"), max_length=60)
+    version = models.PositiveIntegerField(_("version"))
+    definition = models.JSONField(_("definition"))
+    published = models.BooleanField(_("published"), default=False)
+    base_url = models.URLField(_("address of the endpoint"), max_length=300)
+    secret_encrypted = models.BinaryField(default=b"")
+    created_by = models.ForeignKey(
+        User, models.SET_NULL, null=True, blank=True, related_name="service_definitions"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ServiceDefinitionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "name", "version"], name="service_version_once"
+            ),
+            models.UniqueConstraint(
+                fields=["workspace", "name"],
+                condition=Q(published=True),
+                name="one_published_service_version",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+    @property
+    def service(self) -> Service:
+        return parse_service(self.definition)
+
+    @property
+    def secret(self) -> str:
+        sealed = bytes(self.secret_encrypted)
+        return _seal().decrypt(sealed).decode() if sealed else ""
+
+    @secret.setter
+    def secret(self, value: str) -> None:
+        self.secret_encrypted = _seal().encrypt(value.encode()) if value else b""
+
+    def publish(self) -> None:
+        """Make this the version that the assistant offers."""
+        with transaction.atomic():
+            # Locks every version, so that two people who publish at once do it one by one.
+            versions = ServiceDefinition.objects.select_for_update().filter(
+                workspace_id=self.workspace_id, name=self.name
+            )
+            list(versions.values_list("pk", flat=True))
+            versions.filter(published=True).exclude(pk=self.pk).update(published=False)
+            versions.filter(pk=self.pk).update(published=True)
+        self.published = True
+
+
+def save_version(
+    *,
+    workspace: Workspace,
+    definition: dict[str, Any],
+    base_url: str,
+    secret: str | None,
+    created_by: User | None,
+) -> ServiceDefinition:
+    """Store a definition as the next version of its service, not yet published.
+
+    `secret=None` takes the newest version's secret over. Raises `DefinitionError`.
+    """
+    name = parse_service(definition).name
+    with transaction.atomic():
+        Workspace.objects.select_for_update().get(pk=workspace.pk)
+        newest = (
+            ServiceDefinition.objects.filter(workspace=workspace, name=name)
+            .order_by("-version")
+            .first()
+        )
+        made = ServiceDefinition(
+            workspace=workspace,
+            name=name,
+            version=newest.version + 1 if newest else 1,
+            definition=definition,
+            base_url=base_url,
+            created_by=created_by,
+        )
+        if secret is not None:
+            made.secret = secret
+        elif newest:
+            made.secret_encrypted = newest.secret_encrypted
+        made.save()
+    return made

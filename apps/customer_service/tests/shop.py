@@ -1,0 +1,121 @@
+"""The demo shop on a real port, and conversations with the assistant, for tests."""
+
+import contextlib
+import datetime
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import uvicorn
+
+from apps.customer_service.actions import Endpoint, call
+from apps.customer_service.demo_service import DEMO_SERVICE
+from apps.customer_service.demo_shop.app import Shop, create_app
+from apps.customer_service.intents import Embed, IntentIndex, rank
+from apps.customer_service.policy import Outcome, advance
+from apps.customer_service.replies import Performance
+from apps.customer_service.schema import Intent, Service, parse_service
+from apps.customer_service.tracker import ReadMore, State, empty_state, read
+from praxis.assistants.contract import Event, Handoff, StateChanged, Token
+from praxis.guarded_http import AllowedNetwork
+
+TODAY = datetime.date(2026, 3, 4)  # a Wednesday
+TOKEN = "demo-shop-test-token"
+LOOPBACK = [AllowedNetwork.parse("127.0.0.1/32")]
+SERVICE = parse_service(DEMO_SERVICE)
+
+
+@dataclass
+class RunningShop:
+    shop: Shop
+    url: str
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(base_url=self.url, secret=TOKEN, allowed=LOOPBACK)
+
+
+@contextlib.contextmanager
+def running_shop() -> Iterator[RunningShop]:
+    """The shop's own program, on a free port of the loopback."""
+    shop = Shop(today=TODAY)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(TOKEN, shop), log_level="error", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield RunningShop(shop, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    finally:
+        server.should_exit = True
+        thread.join(timeout=5)
+        listener.close()
+
+
+@dataclass
+class Talk:
+    """A conversation with the tracker, the policy and the real shop, without the platform."""
+
+    endpoint: Endpoint
+    service: Service = SERVICE
+    embed: Embed | None = None
+    read_more: ReadMore | None = None
+    today: datetime.date = TODAY
+    state: State = field(default_factory=empty_state)
+    turn: int = 0
+    sent: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    """Every call that was made: intent and values."""
+    handed_over: bool = False
+
+    def __post_init__(self) -> None:
+        self.index = IntentIndex.of(self.service)
+
+    def say(self, text: str) -> str:
+        """The assistant's words; "[documents]" or "[unclear]" where other chains would speak."""
+        self.turn += 1
+        reading = read(
+            self.service,
+            self.state,
+            text,
+            today=self.today,
+            recognise=lambda part, evidence: rank(
+                self.index, part, embed=self.embed, evidence=evidence
+            ),
+            read_more=self.read_more,
+        )
+        self.state = advance(self.service, self.state, reading, turn=self.turn, text=text)
+        kind = self.state["move"]["kind"]
+        if kind in ("documents", "unclear"):
+            return f"[{kind}]"
+        events = list(self._perform())
+        beside = "[documents] " if self.state["move"].get("documents_too") else ""
+        return beside + "".join(event.text for event in events if isinstance(event, Token))
+
+    def _perform(self) -> Iterator[Event]:
+        performance = Performance(service=self.service, state=self.state, perform=self._call)
+        for event in performance.events():
+            if isinstance(event, StateChanged):
+                self.state = event.state
+            elif isinstance(event, Handoff):
+                self.handed_over = True
+            yield event
+
+    def _call(self, intent: Intent, values: object, state: State) -> Outcome:
+        assert intent.action is not None
+        assert isinstance(values, dict)
+        self.sent.append((intent.name, dict(values)))
+        if intent.action.changes_something and not state["key"]:
+            state["key"] = f"{id(self)}-{self.turn}-{intent.name}"
+        return call(
+            intent.action,
+            values,
+            self.endpoint,
+            idempotency_key=state["key"],
+            timeout_seconds=2,
+        )
+
+    def values(self) -> dict[str, object]:
+        return {name: entry["value"] for name, entry in self.state["slots"].items()}
