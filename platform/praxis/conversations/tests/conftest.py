@@ -1,5 +1,6 @@
 """The sample assistant, and conversations whose turns run to their end."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -65,7 +66,9 @@ def tell_story(conversation: Conversation, *, num_turns: int, **texts: str) -> l
     for turn in range(1, num_turns + 1):
         for role in (Message.Role.USER, Message.Role.ASSISTANT):
             asked = role == Message.Role.USER
-            text = texts.get(f"turn_{turn}", f"Question number {turn}.") if asked else f"Reply {turn}."
+            text = (
+                texts.get(f"turn_{turn}", f"Question number {turn}.") if asked else f"Reply {turn}."
+            )
             messages.append(
                 Message(
                     conversation=conversation,
@@ -81,3 +84,10 @@ def tell_story(conversation: Conversation, *, num_turns: int, **texts: str) -> l
     conversation.head = messages[-1]
     conversation.save()
     return messages
+
+
+def until(condition: Callable[[], object], seconds: float = 5) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)

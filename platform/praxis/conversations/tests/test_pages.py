@@ -448,9 +448,7 @@ def test_an_agent_takes_over_answers_and_returns(
     assert (conversation.owner_kind, conversation.owner) == ("person", agent)
     said = Message.objects.get(pk=conversation.head_id)
     desk.post(where(conversation, "post"), {"text": "I am here now."})
-    news = browser.get(
-        where(conversation, "news"), {"after": str(said.pk), "owner": "waiting"}
-    )
+    news = browser.get(where(conversation, "news"), {"after": str(said.pk), "owner": "waiting"})
     assert "I am here now." in news.content.decode()
     conversation.refresh_from_db()
     nothing = browser.get(

@@ -2,22 +2,29 @@
 
 import asyncio
 import json
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
+import httpx
 import pytest
+import uvicorn
 from asgiref.sync import async_to_sync, sync_to_async
+from django.contrib.sessions.models import Session
+from django.core.asgi import get_asgi_application
+from django.db import connection
 from django.http import StreamingHttpResponse
-from django.test import AsyncClient
+from django.test import AsyncClient, Client
 from django.urls import reverse
 
 from praxis.accounts.access import Principal
 from praxis.accounts.models import Membership, User
-from praxis.conversations import streams
+from praxis.conversations import streams, turns
 from praxis.conversations.models import Conversation, Message
 from praxis.conversations.services import post_message
-from praxis.conversations.tests.conftest import finish
+from praxis.conversations.tests.conftest import finish, until
 from tests.fakes import ModelServer
 
 Ask = Callable[..., Message]
@@ -141,8 +148,6 @@ def test_the_stream_ends_soon_after_the_right_ended(
     answer = post_message(principal=me, conversation=conversation, text="Go")
 
     def take_away(session_key: str) -> None:
-        from django.contrib.sessions.models import Session
-
         if how == "left":
             Membership.objects.filter(user=member).delete()
         elif how == "suspended":
@@ -165,8 +170,6 @@ def test_the_stream_ends_soon_after_the_right_ended(
     kinds = async_to_sync(read)()
     assert "done" not in kinds
     assert time.monotonic() - began < 3
-    from praxis.conversations import turns
-
     turns.stop(answer.pk)
     finish(answer)
 
@@ -191,28 +194,63 @@ def test_a_silent_stream_shows_that_it_lives(
     finish(answer)
 
 
+@contextmanager
+def served() -> Iterator[str]:
+    """The whole platform behind a real server: one thread per request's synchronous parts."""
+    server = uvicorn.Server(
+        uvicorn.Config(get_asgi_application(), port=0, log_level="warning", lifespan="off")
+    )
+    thread = threading.Thread(target=server.run, name="test-server")
+    thread.start()
+    try:
+        until(lambda: server.started)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
 def test_many_readers_hold_no_database_connection(
-    live: ModelServer, me: Principal, member: User, conversation: Conversation
+    live: ModelServer,
+    me: Principal,
+    client_for: Callable[[User], Client],
+    member: User,
+    conversation: Conversation,
 ) -> None:
-    from django.db import connection
-
-    live.slow(0.05)
-    live.enqueue("word " * 20)
+    live.slow(0.02)
+    live.enqueue("word " * 150)
     answer = post_message(principal=me, conversation=conversation, text="Go")
-    in_use: list[int] = []
+    cookies = {"session": client_for(member).cookies["session"].value}
+    pool: Any = cast(Any, connection).pool
 
-    async def first_event(response: StreamingHttpResponse) -> None:
-        async for _id, event in events_of(response):
-            if event["kind"] == "token":
-                return
+    async def first_token(client: httpx.AsyncClient, waiting: asyncio.Barrier) -> None:
+        async with client.stream("GET", address_of(answer)) as response:
+            assert response.status_code == 200
+            async for line in response.aiter_lines():
+                if line == "event: token":
+                    break
+            await waiting.wait()  # all readers are connected now, and stay so
+            await waiting.wait()
 
-    async def read() -> None:
-        responses = [await connect(member, answer) for _ in range(30)]
-        await asyncio.gather(*(first_event(response) for response in responses))
-        await sync_to_async(connection.close)()
-        stats = connection.pool.get_stats()  # type: ignore[attr-defined]
-        in_use.append(stats["pool_size"] - stats["pool_available"])
+    async def read(base_url: str) -> int:
+        waiting = asyncio.Barrier(31)
+        async with httpx.AsyncClient(
+            base_url=base_url, cookies=cookies, headers={"host": "localhost"}
+        ) as client:
+            readers = [asyncio.create_task(first_token(client, waiting)) for _ in range(30)]
+            await waiting.wait()
+            await asyncio.to_thread(until, lambda: in_use() <= 1)
+            held = in_use()
+            await waiting.wait()
+            await asyncio.gather(*readers)
+        return held
 
-    async_to_sync(read)()
-    assert in_use[0] <= 2
+    def in_use() -> int:
+        stats = pool.get_stats()
+        return int(stats["pool_size"] - stats["pool_available"])
+
+    with served() as base_url:
+        assert asyncio.run(read(base_url)) <= 1  # this test's own
+    turns.stop(answer.pk)
     finish(answer)

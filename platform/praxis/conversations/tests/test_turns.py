@@ -19,17 +19,10 @@ from praxis.conversations.services import (
     regenerate,
     stop,
 )
-from praxis.conversations.tests.conftest import finish
+from praxis.conversations.tests.conftest import finish, until
 from tests.fakes import ModelServer
 
 Ask = Callable[..., Message]
-
-
-def until(condition: Callable[[], object], seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def test_the_answer_is_stored_with_its_events_state_and_receipt(
