@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -187,7 +188,7 @@ def promote(*, principal: Principal, assistant: str, adapter: Adapter | None) ->
     return chosen
 
 
-def last_promotion(workspace_id: object, assistant: str) -> Promotion | None:
+def last_promotion(workspace_id: UUID, assistant: str) -> Promotion | None:
     """What is behind the assistant now, and what one click returns to."""
     return (
         Promotion.objects.filter(workspace_id=workspace_id, assistant=assistant)

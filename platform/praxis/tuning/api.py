@@ -4,7 +4,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from django.http import HttpRequest
-from ninja import File, Form, Query, Router, Schema
+from ninja import File, Form, Query, Router, Schema, Status
 from ninja.files import UploadedFile
 from pydantic import Field
 
@@ -26,7 +26,6 @@ from praxis.tuning.serializers import (
 router = Router(tags=["fine-tuning"])
 
 Answer = dict[str, Any]
-Refusal = tuple[int, Answer]
 
 
 class AuthedRequest(HttpRequest):
@@ -56,9 +55,9 @@ class Promotion(Schema):
     assistant: str
 
 
-def _refused(message: object, status: int = 422) -> Refusal:
+def _refused(message: object, status: int = 422) -> Status[Answer]:
     kind = "invalid" if status == 422 else "conflict"
-    return status, {"error": {"type": kind, "message": str(message)}}
+    return Status(status, {"error": {"type": kind, "message": str(message)}})
 
 
 def _unknown_assistant(slug: str) -> str | None:
@@ -97,7 +96,7 @@ def list_datasets(request: AuthedRequest, page: Query[Page]) -> Answer:
 )
 def upload_dataset(
     request: AuthedRequest, file: File[UploadedFile], name: Form[str]
-) -> tuple[int, Answer]:
+) -> Status[Answer]:
     """`name` chooses the data set; it is made when there is none of that name yet.
 
     A small file is examined at once, a larger one has the state `examining` for a while.
@@ -112,7 +111,7 @@ def upload_dataset(
         version = datasets.store_upload(principal=principal, name=name, file=file)
     except datasets.DatasetRefused as refusal:
         return _refused(refusal)
-    return 201, version_to_dict(version, report=True)
+    return Status(201, version_to_dict(version, report=True))
 
 
 @router.get("/datasets/{uuid:dataset_id}", summary="One data set with its versions")
@@ -141,7 +140,7 @@ def list_runs(request: AuthedRequest, page: Query[Page]) -> Answer:
 
 
 @router.post("/tuning/runs", response={201: Answer, 422: Answer}, summary="Start a run")
-def create_run(request: AuthedRequest, body: NewRun) -> tuple[int, Answer]:
+def create_run(request: AuthedRequest, body: NewRun) -> Status[Answer]:
     principal = _writer(request)
     if problem := _unknown_assistant(body.assistant):
         return _refused(problem)
@@ -158,7 +157,7 @@ def create_run(request: AuthedRequest, body: NewRun) -> tuple[int, Answer]:
         )
     except runs.LaunchRefused as refusal:
         return _refused(refusal)
-    return 201, run_to_dict(run, {})
+    return Status(201, run_to_dict(run, {}))
 
 
 @router.get("/tuning/runs/{uuid:run_id}", summary="One run: state, speed, losses, time left")
@@ -178,14 +177,14 @@ def read_metrics(request: AuthedRequest, run_id: UUID, after: int = -1) -> Answe
     response={200: Answer, 409: Answer},
     summary="Cancel a run; a checkpoint is kept",
 )
-def cancel_run(request: AuthedRequest, run_id: UUID) -> tuple[int, Answer]:
+def cancel_run(request: AuthedRequest, run_id: UUID) -> Status[Answer]:
     principal = _writer(request)
     run = get_run(principal, run_id)
     try:
         runs.cancel(principal=principal, run=run)
     except NotAllowedNow as refusal:
         return _refused(refusal, 409)
-    return 200, run_to_dict(get_run(principal, run_id), {})
+    return Status(200, run_to_dict(get_run(principal, run_id), {}))
 
 
 @router.get("/adapters", summary="Adapters, the newest first")
@@ -208,9 +207,7 @@ def read_adapter(request: AuthedRequest, adapter_id: UUID) -> Answer:
     response={200: Answer, 409: Answer, 422: Answer},
     summary="Put an adapter behind an assistant; its next answer uses it",
 )
-def promote_adapter(
-    request: AuthedRequest, adapter_id: UUID, body: Promotion
-) -> tuple[int, Answer]:
+def promote_adapter(request: AuthedRequest, adapter_id: UUID, body: Promotion) -> Status[Answer]:
     principal = _writer(request)
     adapter = get_adapter(principal, adapter_id)
     if problem := _unknown_assistant(body.assistant):
@@ -219,4 +216,4 @@ def promote_adapter(
         adapters.promote(principal=principal, assistant=body.assistant, adapter=adapter)
     except adapters.AdapterRefused as refusal:
         return _refused(refusal, 409)
-    return 200, adapter_to_dict(get_adapter(principal, adapter_id))
+    return Status(200, adapter_to_dict(get_adapter(principal, adapter_id)))

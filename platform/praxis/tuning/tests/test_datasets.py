@@ -58,7 +58,7 @@ def test_the_usable_lines_are_downloaded_and_trained_on(
     version = DatasetVersion.objects.get()
 
     response = client.get(reverse("tuning:usable_lines", args=[workspace.slug, version.pk]))
-    lines = b"".join(response.streaming_content).decode().splitlines()  # type: ignore[arg-type]
+    lines = response.getvalue().decode().splitlines()
     assert [json.loads(line) for line in lines] == good
     assert response["Content-Disposition"].startswith("attachment")
 
