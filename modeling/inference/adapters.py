@@ -59,9 +59,7 @@ def check_adapter(name: str, lora_path: str, adapters_dir: Path, base: Path) -> 
         manifest = verify_manifest(folder, REQUIRED_FILES)
     except ManifestError as exc:
         raise AdapterRefused(str(exc)) from exc
-    adapter = Adapter(
-        name=name, folder=folder, sha256=manifest["files"][ADAPTER_FILE]["sha256"]
-    )
+    adapter = Adapter(name=name, folder=folder, sha256=manifest["files"][ADAPTER_FILE]["sha256"])
     _check_tensors(adapter.gguf_path, base)
     return adapter
 

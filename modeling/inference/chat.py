@@ -15,7 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 from modeling.inference.errors import ApiError, engine_unavailable, invalid_request
 from modeling.inference.metrics import Metrics
 from modeling.inference.requests import ChatRequest
-from modeling.inference.supervisor import Lease, Supervisor
+from modeling.inference.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +55,12 @@ class ChatResponse(Response):
                 task.cancel()
             # Leaving the engine's stream happens in the task; wait until it has.
             await asyncio.gather(answering, leaving, return_exceptions=True)
-        self._metrics.requests.labels("chat", self._known_model(status), str(status)).inc()
+        self._metrics.requests.labels("chat", self._label(), str(status)).inc()
 
-    def _known_model(self, status: int) -> str:
-        """The model as a metric label; a name that no model has must not become one."""
-        return "unknown" if status == 404 else self._request.model
+    def _label(self) -> str:
+        """The model as a metric label; a name somebody made up must not become one."""
+        model = self._request.model
+        return model if model in self._supervisor.served_names else "unknown"
 
     async def _answer_or_explain(self, send: Send) -> int:
         try:
@@ -96,7 +97,7 @@ class ChatResponse(Response):
                 if request.stream:
                     await self._relay_stream(upstream, send)
                 else:
-                    await self._relay_whole(upstream, lease, send)
+                    await self._relay_whole(upstream, send)
 
     async def _relay_stream(self, upstream: httpx.Response, send: Send) -> None:
         finished = False
@@ -121,7 +122,7 @@ class ChatResponse(Response):
             raise engine_unavailable("The engine's answer broke off; send the request again")
         await _send(send, {"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _relay_whole(self, upstream: httpx.Response, lease: Lease, send: Send) -> None:
+    async def _relay_whole(self, upstream: httpx.Response, send: Send) -> None:
         content = await upstream.aread()
         self._count_tokens(content)
         self._started = True

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,9 +37,7 @@ class _Job:
 class EmbeddingService:
     """Loads the encoder in the background and encodes in one thread beside the event loop."""
 
-    def __init__(
-        self, *, name: str, load: "Callable[[], Encoder]", metrics: Metrics
-    ) -> None:
+    def __init__(self, *, name: str, load: "Callable[[], Encoder]", metrics: Metrics) -> None:
         self.name = name
         self._load = load
         self._metrics = metrics
@@ -186,9 +183,7 @@ class EmbeddingService:
             _hand_out(jobs, vectors, counts)
 
 
-def _encode_all(
-    encoder: "Encoder", texts: list[str]
-) -> tuple[npt.NDArray[np.float32], list[int]]:
+def _encode_all(encoder: "Encoder", texts: list[str]) -> tuple[npt.NDArray[np.float32], list[int]]:
     return encoder.encode(texts, batch_size=BATCH_SIZE), encoder.count_tokens(texts)
 
 

@@ -36,9 +36,7 @@ class AdapterNotExportable(ValueError):
     """The adapter uses something GGUF adapters can't hold; the text names it."""
 
 
-def export_lora_to_gguf(
-    peft_dir: Path, out_path: Path, base_architecture: str = "llama"
-) -> None:
+def export_lora_to_gguf(peft_dir: Path, out_path: Path, base_architecture: str = "llama") -> None:
     """Write `adapter_model.safetensors` of `peft_dir` as one GGUF adapter at `out_path`.
 
     Needs `adapter_config.json` beside it. For a `llama` base it also needs the number of

@@ -5,7 +5,6 @@
 """
 
 import argparse
-import asyncio
 import contextlib
 import logging
 import os
@@ -49,8 +48,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DEFAULT_CONTEXT = 4096
-DEFAULT_PARALLEL = 4
-SHUTDOWN_GRACE_SECONDS = 10
+DEFAULT_PARALLEL = 8
+SHUTDOWN_GRACE_SECONDS = 5
 
 
 def build_app(
@@ -87,6 +86,8 @@ def build_app(
         )
 
     async def models(request: Request) -> Response:
+        if not supervisor.knows_adapters:
+            raise engine_unavailable("The engine is starting; the adapters aren't known yet")
         base = settings.model_name
         entry: dict[str, Any] = {
             "object": "model",
@@ -122,14 +123,10 @@ def build_app(
     async def load_lora(request: Request) -> Response:
         body = await parse(request, LoadLoraRequest)
         try:
-            await supervisor.load_adapter(
-                body.lora_name, body.lora_path, replace=body.load_inplace
-            )
+            await supervisor.load_adapter(body.lora_name, body.lora_path, replace=body.load_inplace)
         except AdapterRefused as exc:
             raise invalid_request(str(exc), code="adapter_refused") from exc
-        return PlainTextResponse(
-            f"Success: LoRA adapter '{body.lora_name}' added successfully."
-        )
+        return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
 
     async def unload_lora(request: Request) -> Response:
         body = await parse(request, UnloadLoraRequest)
@@ -140,9 +137,7 @@ def build_app(
                 code="adapter_not_loaded",
                 status=404,
             )
-        return PlainTextResponse(
-            f"Success: LoRA adapter '{body.lora_name}' removed successfully."
-        )
+        return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
 
     async def tokenize(request: Request) -> Response:
         body = await parse(request, TokenizeRequest)
@@ -258,7 +253,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         timeout_graceful_shutdown=SHUTDOWN_GRACE_SECONDS,
         server_header=False,
     )
-    asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
     return 0
 
 
@@ -274,9 +270,7 @@ def app_for(files: ModelFiles, settings: EngineSettings, *, api_key: str | None)
     return build_app(
         settings=settings,
         base_sha256=files.base_sha256,
-        embeddings=EmbeddingService(
-            name=files.encoder_name, load=load_encoder, metrics=metrics
-        ),
+        embeddings=EmbeddingService(name=files.encoder_name, load=load_encoder, metrics=metrics),
         metrics=metrics,
         api_key=api_key,
     )

