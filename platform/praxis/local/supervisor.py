@@ -240,7 +240,8 @@ class Supervisor:
         else:
             self._unfinished[descriptor] = (child, rest)
         for raw in lines:
-            if line := raw.decode(errors="replace").rstrip():
+            # A progress bar writes over itself: its last state is the line.
+            if line := raw.decode(errors="replace").rstrip().rpartition("\r")[2]:
                 child.last_lines.append(line)
                 self.say(line, name=child.name)
 
