@@ -95,9 +95,7 @@ class ChatTokenizer:
         tokenizer = Tokenizer.from_file(str(tokenizer_file))
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        return cls(
-            tokenizer=tokenizer, template=_compile(source), special_tokens=special_tokens
-        )
+        return cls(tokenizer=tokenizer, template=_compile(source), special_tokens=special_tokens)
 
     @property
     def control_texts(self) -> tuple[str, ...]:

@@ -21,9 +21,7 @@ MAX_LINE_BYTES = 4 * 1024 * 1024
 
 # Keyed by code, so that a user interface can translate the sentence and fill in the parameters.
 MESSAGES = {
-    "invalid_utf8": (
-        "Byte {byte} is not valid UTF-8; save the file as UTF-8 and upload it again."
-    ),
+    "invalid_utf8": ("Byte {byte} is not valid UTF-8; save the file as UTF-8 and upload it again."),
     "byte_order_mark": (
         "The file starts with a byte order mark; it is ignored here, but save it as UTF-8 "
         "without BOM."
@@ -39,9 +37,7 @@ MESSAGES = {
     "missing_messages": (
         'The object has {received}; it needs "messages", a list of one or more messages.'
     ),
-    "invalid_message": (
-        'Got {received}; a message is an object with "role" and "content".'
-    ),
+    "invalid_message": ('Got {received}; a message is an object with "role" and "content".'),
     "unknown_role": "The role is {received}; allowed are system, user and assistant.",
     "invalid_content": "The content is {received}; it must be a text.",
     "empty_content": "The content is empty; write the text or remove the message.",
@@ -61,9 +57,7 @@ MESSAGES = {
     "repeated_role": (
         "Two {received} messages follow each other; join them, or add the turn between them."
     ),
-    "assistant_first": (
-        "The assistant speaks before any user; start with what the user says."
-    ),
+    "assistant_first": ("The assistant speaks before any user; start with what the user says."),
     "nul_character": "The text holds a NUL character; remove it.",
     "control_character": (
         "The text holds the control character {received}; allowed are line break and tab."
@@ -307,9 +301,7 @@ def _check_order(roles: list[str], report: Any) -> None:
         if role == "system" and index > 0:
             report("system_not_first", where=f"messages[{index}]", position=index + 1)
         if index > 0 and role == roles[index - 1] != "system":
-            report(
-                "repeated_role", severity="warning", where=f"messages[{index}]", received=role
-            )
+            report("repeated_role", severity="warning", where=f"messages[{index}]", received=role)
     if roles[-1] != "assistant":
         report("last_not_assistant", where=f"messages[{len(roles) - 1}]", received=roles[-1])
     if "user" not in roles or roles.index("assistant") < roles.index("user"):

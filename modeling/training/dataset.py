@@ -82,9 +82,7 @@ def examine(
             report.lines += 1
             if conversation is not None:
                 num_tokens = counts[conversation.line]
-                problems += _judge(
-                    conversation, num_tokens, max_tokens, control, leaks, duplicates
-                )
+                problems += _judge(conversation, num_tokens, max_tokens, control, leaks, duplicates)
             failed = any(problem.severity == "error" for problem in problems)
             for problem in problems:
                 report.codes[problem.code] += 1
@@ -156,8 +154,7 @@ def _count_tokens(
             for line, count in _count_tokens(tokenizer, [conversation]).items()
         }
     return {
-        conversation.line: count
-        for conversation, count in zip(conversations, counts, strict=True)
+        conversation.line: count for conversation, count in zip(conversations, counts, strict=True)
     }
 
 
@@ -310,9 +307,7 @@ class _Duplicates:
     def find(self, line: int, messages: Sequence[Message]) -> tuple[int, int | None] | None:
         """(other line, None) for an equal one, (other line, percent) for a nearly equal one."""
         content = "\x1e".join(f"{m['role']}\x1f{m['content'].strip()}" for m in messages)
-        digest = int.from_bytes(
-            hashlib.blake2b(content.encode(), digest_size=8).digest(), "little"
-        )
+        digest = int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "little")
         slot = digest % _TABLE
         if self._digest_lines[slot] and int(self._digests[slot]) == digest:
             return int(self._digest_lines[slot]), None

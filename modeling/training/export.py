@@ -33,9 +33,7 @@ def export(recipe: Recipe, result: Result) -> Path:
     model_path = Path(recipe.model_path)
     final = recipe.output / ADAPTER
     if recipe.export_gguf:
-        export_lora_to_gguf(
-            result.adapter, result.adapter / GGUF, gguf_architecture(model_path)
-        )
+        export_lora_to_gguf(result.adapter, result.adapter / GGUF, gguf_architecture(model_path))
     name = recipe.model_name or model_path.name
     config_file = result.adapter / "adapter_config.json"
     config = json.loads(config_file.read_text("utf-8"))

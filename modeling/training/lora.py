@@ -132,17 +132,13 @@ def save_adapter(model: PeftModel, directory: Path) -> None:
     (directory / "README.md").unlink(missing_ok=True)
 
 
-def resolve_dtype(
-    choice: Literal["auto", "bf16", "fp32"], device: torch.device
-) -> torch.dtype:
+def resolve_dtype(choice: Literal["auto", "bf16", "fp32"], device: torch.device) -> torch.dtype:
     """'auto' takes bf16 where the device multiplies faster in it, by trying."""
     if choice != "auto":
         return torch.bfloat16 if choice == "bf16" else torch.float32
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return min(
-        (torch.float32, torch.bfloat16), key=lambda dtype: _matmul_seconds(dtype, device)
-    )
+    return min((torch.float32, torch.bfloat16), key=lambda dtype: _matmul_seconds(dtype, device))
 
 
 def _matmul_seconds(dtype: torch.dtype, device: torch.device) -> float:

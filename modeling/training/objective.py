@@ -6,6 +6,7 @@ Shapes: T = tokens of the packed sequence, L = supervised tokens, H = hidden wid
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ def packed_causal_attention(
         from torch.nn.attention.varlen import varlen_attn
 
         assert bounds_tensor is not None
-        longest = max(end - start for start, end in zip(bounds, bounds[1:], strict=False))
+        longest = max(end - start for start, end in pairwise(bounds))
         output = varlen_attn(
             query[0].transpose(0, 1),
             key[0].transpose(0, 1),
@@ -58,17 +59,20 @@ def packed_causal_attention(
             enable_gqa=query.shape[1] != key.shape[1],
         )
         return output[None], None
+    # Split, not slices: the gradient of each slice would be a full tensor of zeros.
+    lengths = [end - start for start, end in pairwise(bounds)]
+    pieces = zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True)
     outputs = [
         functional.scaled_dot_product_attention(
-            query[:, :, start:end],
-            key[:, :, start:end],
-            value[:, :, start:end],
+            q,
+            k,
+            v,
             dropout_p=dropout,
             is_causal=True,
             scale=scaling,
             enable_gqa=query.shape[1] != key.shape[1],
         )
-        for start, end in zip(bounds, bounds[1:], strict=False)
+        for q, k, v in pieces
     ]
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
@@ -90,9 +94,7 @@ class LinearCrossEntropy(torch.autograd.Function):
         needs_hidden, needs_weight = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
         total = hidden_LH.new_zeros((), dtype=torch.float32)
         hidden_gradient = torch.empty_like(hidden_LH) if needs_hidden else None
-        weight_gradient = (
-            torch.zeros_like(weight_VH, dtype=torch.float32) if needs_weight else None
-        )
+        weight_gradient = torch.zeros_like(weight_VH, dtype=torch.float32) if needs_weight else None
         for start in range(0, len(targets_L), _ROWS_PER_CHUNK):
             rows = slice(start, start + _ROWS_PER_CHUNK)
             targets = targets_L[rows, None]

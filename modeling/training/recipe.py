@@ -124,7 +124,7 @@ class Recipe:
     """Number of updates; 0 derives it from `epochs`."""
     max_tokens: int = 1024
     """Length of a packed sequence; a longer conversation is left out and counted."""
-    sequences_per_step: int = 4
+    sequences_per_step: int = 2
     """Packed sequences per update over all processes: gradient accumulation."""
     weight_decay: float = 0.0
     max_gradient_norm: float = 1.0
@@ -148,9 +148,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("model_path", "data_path", "output_dir"):
-            _require(
-                bool(getattr(self, name)), f"{name} must be a path; got an empty text"
-            )
+            _require(bool(getattr(self, name)), f"{name} must be a path; got an empty text")
         _require(
             self.steps > 0 or (math.isfinite(self.epochs) and self.epochs > 0),
             f"epochs must be above 0 when steps is 0; got epochs={self.epochs!r}",

@@ -202,7 +202,7 @@ def _execute(recipe: Recipe, stop: Stop, journal: Journal) -> int:
         journal.phase("failed", message, code=code)
         if code == "unexpected":
             raise
-        print(message, file=sys.stderr)
+        sys.stderr.write(f"{message}\n")
         return EXIT_FAILED
 
 
@@ -220,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         recipe = Recipe.from_json(options.recipe.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        print(f"the recipe {options.recipe} cannot be used: {error}", file=sys.stderr)
+        sys.stderr.write(f"the recipe {options.recipe} cannot be used: {error}\n")
         return EXIT_FAILED
     if options.dry_run:
         try:
@@ -229,14 +229,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code, message = cause(error)
             if code == "unexpected":
                 raise
-            print(message, file=sys.stderr)
+            sys.stderr.write(f"{message}\n")
             return EXIT_FAILED
-        print(json.dumps(asdict(estimate)))
+        sys.stdout.write(json.dumps(asdict(estimate)) + "\n")
         return EXIT_DONE
     try:
         return execute(recipe)
     except AlreadyRunning as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return EXIT_LOCKED
 
 

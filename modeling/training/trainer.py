@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -128,7 +128,7 @@ class Progress:
     """How far the run is; together with tensors and random state, all of a checkpoint."""
 
     step: int = 0
-    cursor: Cursor = Cursor()
+    cursor: Cursor = field(default_factory=Cursor)
     tokens: int = 0
     supervised_tokens: int = 0
     seconds: float = 0.0
@@ -337,9 +337,7 @@ def _loop(
                 loss=loss,
                 eval_loss=eval_loss,
                 learning_rate=(
-                    recipe.schedule.rate_at(progress.step, run.plan.steps)
-                    if progress.step
-                    else 0.0
+                    recipe.schedule.rate_at(progress.step, run.plan.steps) if progress.step else 0.0
                 ),
                 tokens_per_second=tokens / took if took else 0.0,
                 tokens=progress.tokens,
@@ -527,9 +525,7 @@ def _any_process(accelerator: Accelerator, value: bool) -> bool:
     return bool(accelerator.reduce(flag, reduction="sum").item())
 
 
-_STATE_OPTIONS = StateDictOptions(
-    full_state_dict=True, cpu_offload=True, ignore_frozen_params=True
-)
+_STATE_OPTIONS = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
 _SEPARATOR = "|"
 
 

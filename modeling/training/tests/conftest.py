@@ -104,9 +104,7 @@ def data_path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make_recipe(
-    model_dir: Path, data_path: Path, tmp_path: Path
-) -> Callable[..., Recipe]:
+def make_recipe(model_dir: Path, data_path: Path, tmp_path: Path) -> Callable[..., Recipe]:
     """A recipe of eight short steps; the test states what differs."""
 
     def make(**changes: Any) -> Recipe:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -111,10 +112,8 @@ def test_ending_inside_a_save_leaves_the_old_or_the_new(
         flush(descriptor)
 
     monkeypatch.setattr(checkpoint.os, "fsync", end_at_last)
-    try:
+    with contextlib.suppress(Killed):
         save(tmp_path, snapshot(2), keep=2)
-    except Killed:
-        pass
     monkeypatch.undo()
     found = latest_complete(tmp_path)
     assert found is not None

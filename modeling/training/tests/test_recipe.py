@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -52,7 +53,7 @@ def test_the_rate_rises_linearly_and_falls_along_a_cosine() -> None:
     assert rates[:10] == pytest.approx([step / 10 for step in range(1, 11)])
     assert rates[54] == pytest.approx(0.6)
     assert rates[-1] == pytest.approx(0.2)
-    assert all(left > right for left, right in zip(rates[9:], rates[10:], strict=False))
+    assert all(left > right for left, right in pairwise(rates[9:]))
 
 
 def test_the_rate_falls_in_steps() -> None:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def assert_same_run(recipe: Recipe, whole: Recipe, redone: int) -> None:
     for step, loss in lines:
         assert loss == pytest.approx(expected[step], abs=1e-6)
     assert dict(lines).keys() == expected.keys()
-    for (before, _), (after, _) in zip(lines, lines[1:], strict=False):
+    for (before, _), (after, _) in pairwise(lines):
         assert after == before + 1 or before - after < redone
     reference = adapter(whole)
     for name, tensor in adapter(recipe).items():
@@ -110,7 +111,10 @@ def assert_same_run(recipe: Recipe, whole: Recipe, redone: int) -> None:
 
 
 def killed_run(
-    start: Callable[..., BaseProcess], make_recipe: Callable[..., Recipe], tmp_path: Path, kills: int
+    start: Callable[..., BaseProcess],
+    make_recipe: Callable[..., Recipe],
+    tmp_path: Path,
+    kills: int,
 ) -> None:
     options = {"steps": 12, "save_every_steps": SAVE_EVERY, "max_tokens": 512}
     whole = make_recipe(output_dir=str(tmp_path / "whole"), **options)
@@ -274,7 +278,10 @@ def test_a_failure_is_one_sentence_in_the_state(
     ("error", "code"),
     [
         (MemoryError(), "out_of_memory"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: tried 9 bytes"), "out_of_memory"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: tried 9 bytes"),
+            "out_of_memory",
+        ),
         (OSError(28, "No space left on device"), "disk_full"),
         (KeyError("x"), "unexpected"),
     ],
