@@ -208,7 +208,7 @@ DEMO_SERVICE: dict[str, Any] = {
                 "Track my order",
                 "I haven't received my delivery",
                 "My order is late",
-                "Check order number",
+                "Check my order",
                 "Can you tell me when my stuff will be delivered?",
                 "Did you dispatch my purchase?",
                 "我的订单到哪里了？",

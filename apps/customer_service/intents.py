@@ -64,7 +64,8 @@ class IntentIndex:
     def by_words(self, text: str) -> dict[str, float]:
         """The cosine of the words, weighted by rarity, with the nearest sample of each intent."""
         spoken = telling_words(text)
-        unseen = math.log(1 + len(self.samples))
+        # A word of no sample tells little: it may be a name or a typo.
+        unseen = 0.5 * math.log(1 + len(self.samples))
         norm = math.sqrt(sum(self.rarity.get(word, unseen) ** 2 for word in spoken)) or 1.0
         best: dict[str, float] = {}
         for sample in self.samples:

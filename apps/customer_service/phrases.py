@@ -34,7 +34,8 @@ def content_words(text: str) -> set[str]:
 def telling_words(text: str) -> set[str]:
     """As `content_words`, with the question words, which tell wishes apart."""
     asked = {word.removesuffix("'s") for word in words(text)} & _QUESTION_WORDS
-    return {word for word in content_words(text) if "'" not in word} | asked
+    told = {word for word in content_words(text) if "'" not in word and not word.isdigit()}
+    return told | asked
 
 
 _QUESTION_WORDS = frozenset("what where when how why who which do have can want need".split())
@@ -188,9 +189,10 @@ def read_acts(text: str) -> Acts:
         return Acts(person=person, asks="?" in lower or "？" in lower)
     tokens = words(lower)
     cancels = bool(_CANCEL.fullmatch(lower) or _CANCEL_CHINESE.fullmatch(lower))
+    affirms, denies = _says_yes(lower, tokens), _says_no(lower, tokens)
     return Acts(
-        affirms=_says_yes(lower, tokens),
-        denies=_says_no(lower, tokens),
+        affirms=affirms,
+        denies=denies,
         starts_with_no=bool(tokens)
         and (tokens[0] in ("no", "nope", "nah") or lower.startswith("不")),
         cancels=cancels,
@@ -204,7 +206,7 @@ def read_acts(text: str) -> Acts:
         restarts=bool(_RESTART.fullmatch(lower)),
         retries=bool(_RETRY.search(lower)),
         lacks=bool(_LACKS.search(lower)),
-        asks=bool(_QUESTION.search(lower)),
+        asks=bool(_QUESTION.search(lower)) and not affirms and not denies,
     )
 
 

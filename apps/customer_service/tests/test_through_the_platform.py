@@ -1,0 +1,271 @@
+"""The assistant through the platform's own turn pipeline, against the real shop."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from apps.customer_service.assistant import ASSISTANT
+from apps.customer_service.demo_service import DEMO_SERVICE
+from apps.customer_service.models import ServiceDefinition, save_version
+from apps.customer_service.tests.shop import TOKEN, RunningShop, running_shop
+from praxis.accounts.models import Workspace
+from praxis.assistants.contract import (
+    ActionProposed,
+    ActionResult,
+    Card,
+    Done,
+    Event,
+    Handoff,
+    ModelUnavailable,
+    Passage,
+    StateChanged,
+    Token,
+    Turn,
+)
+from praxis.assistants.pipeline import run_turn
+from praxis.guarded_http import AllowedNetwork
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[RunningShop]:
+    with running_shop() as shop:
+        yield shop
+
+
+@pytest.fixture
+def definition(
+    workspace: Workspace, shop: RunningShop, settings: pytest.FixtureRequest
+) -> ServiceDefinition:
+    shop.shop.reset()
+    settings.WEBHOOK_ALLOWED_NETWORKS = [AllowedNetwork.parse("127.0.0.1/32")]  # type: ignore[attr-defined]
+    made = save_version(
+        workspace=workspace,
+        definition=DEMO_SERVICE,
+        base_url=shop.url,
+        secret=TOKEN,
+        created_by=None,
+    )
+    made.publish()
+    return made
+
+
+class NoMemory:
+    def recent(self, max_tokens: int) -> list[dict[str, str]]:
+        return []
+
+    def summary(self) -> str:
+        return ""
+
+    def recall(self, query: str, limit: int = 3) -> list[str]:
+        return []
+
+
+class SilentModel:
+    """A model server that is down."""
+
+    name = "none"
+
+    def stream(self, messages: object, **options: object) -> Iterator[str]:
+        raise ModelUnavailable("The model server does not answer.")
+
+    def embed(self, texts: object) -> list[list[float]]:
+        raise ModelUnavailable("The model server does not answer.")
+
+
+class Conversation:
+    def __init__(self, workspace: Workspace, passages: list[Passage] | None = None) -> None:
+        self.workspace = workspace
+        self.passages = passages or []
+        self.state: dict[str, object] = {}
+        self.number = 0
+        self.language = "en"
+
+    def say(self, text: str) -> list[Event]:
+        self.number += 1
+        turn = Turn(
+            text=text,
+            number=self.number,
+            state=self.state,
+            memory=NoMemory(),
+            model=SilentModel(),
+            retrieve=lambda query, limit: self.passages[:limit],
+            workspace_id=str(self.workspace.pk),
+            conversation_id="c-1",
+            language=self.language,
+        )
+        events = list(run_turn(ASSISTANT, turn, lower=0.35, upper=0.75))
+        for event in events:
+            if isinstance(event, StateChanged):
+                self.state = event.state
+        return events
+
+
+def words(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Token))
+
+
+def done(events: list[Event]) -> Done:
+    assert isinstance(events[-1], Done)
+    return events[-1]
+
+
+RETURNS = Passage(
+    number=1,
+    document_id="d",
+    version_id="v",
+    chunk_id="c",
+    title="Returns and refunds",
+    text="In total a refund takes about 10 days from the day you hand over the parcel.",
+    start=0,
+    end=76,
+    page=None,
+    score=0.9,
+    url="/d",
+)
+
+
+def test_it_answers_with_the_order_and_its_card(
+    workspace: Workspace, definition: ServiceDefinition
+) -> None:
+    talk = Conversation(workspace)
+    events = talk.say("Where is my order HP-10422? My e-mail is ben@example.com")
+    assert "HP-10422: it left our warehouse" in words(events)
+    card = next(event for event in events if isinstance(event, Card))
+    assert (card.type, card.data["number"]) == ("order", "HP-10422")
+    assert done(events).outcome == "answered"
+    assert done(events).receipt["chain"] == "rules"
+
+
+def test_it_proposes_a_change_and_makes_it_after_a_yes(
+    workspace: Workspace, definition: ServiceDefinition, shop: RunningShop
+) -> None:
+    talk = Conversation(workspace)
+    talk.say("I want to change my delivery address")
+    talk.say("HP-10423, chen@example.com")
+    events = talk.say("12 Elm Road, Bristol, BS1 4QA")
+    proposed = next(event for event in events if isinstance(event, ActionProposed))
+    assert "12 Elm Road, Bristol, BS1 4QA" in proposed.summary
+    assert proposed.arguments["postcode"] == "BS1 4QA"
+    assert shop.shop.calls == []
+    events = talk.say("yes")
+    result = next(event for event in events if isinstance(event, ActionResult))
+    assert result.ok
+    assert shop.shop.orders["HP-10423"]["address"]["street"] == "12 Elm Road"
+
+
+def test_a_regenerated_answer_does_not_repeat_the_change(
+    workspace: Workspace, definition: ServiceDefinition, shop: RunningShop
+) -> None:
+    talk = Conversation(workspace)
+    talk.say("I want to return something, HP-10426, fatima@example.com, it is damaged, refund")
+    before, number = talk.state, talk.number
+    first = talk.say("yes")
+    talk.state, talk.number = before, number
+    second = talk.say("yes")
+    assert words(first) == words(second)
+    assert "R-7001" in words(second)
+    assert len(shop.shop.returns) == 1
+
+
+def test_a_question_in_between_is_answered_from_the_documents_and_the_task_goes_on(
+    workspace: Workspace, definition: ServiceDefinition
+) -> None:
+    talk = Conversation(workspace, [RETURNS])
+    talk.say("I want to return something")
+    events = talk.say("How long does a refund take?")
+    assert "about 10 days" in words(events)
+    assert "Back to “Return an item”. What is the order number?" in words(events)
+    assert done(events).receipt["chain"] == "quote"
+    assert "e-mail address" in words(talk.say("HP-10421"))
+
+
+def test_it_says_so_when_the_documents_are_silent(
+    workspace: Workspace, definition: ServiceDefinition
+) -> None:
+    talk = Conversation(workspace)
+    talk.say("I want to return something")
+    events = talk.say("Who founded the company?")
+    assert "found nothing about that" in words(events)
+    assert "What is the order number?" in words(events)
+    assert done(events).outcome == "abstained"
+
+
+def test_it_hands_over_on_request(workspace: Workspace, definition: ServiceDefinition) -> None:
+    events = Conversation(workspace).say("I want to talk to a human")
+    assert any(isinstance(event, Handoff) for event in events)
+    assert done(events).outcome == "handed_over"
+
+
+def test_without_a_service_it_says_what_is_missing(workspace: Workspace) -> None:
+    events = Conversation(workspace).say("Where is my order?")
+    assert "An administrator can set up a service" in words(events)
+
+
+def test_another_workspaces_service_is_not_offered(
+    other_workspace: Workspace, definition: ServiceDefinition
+) -> None:
+    events = Conversation(other_workspace).say("Where is my order HP-10422? ben@example.com")
+    assert not any(isinstance(event, ActionResult | Card) for event in events)
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\x00"])
+def test_an_empty_message_gets_a_friendly_answer(
+    workspace: Workspace, definition: ServiceDefinition, text: str
+) -> None:
+    assert words(Conversation(workspace).say(text))
+
+
+def test_insults_alone_are_met_calmly_and_change_nothing(
+    workspace: Workspace, definition: ServiceDefinition
+) -> None:
+    talk = Conversation(workspace)
+    talk.say("I want to return something")
+    before = talk.state
+    assert "hand you over" in words(talk.say("you stupid useless bot"))
+    assert talk.state == before
+
+
+def test_insults_with_a_request_get_the_request_done(
+    workspace: Workspace, definition: ServiceDefinition
+) -> None:
+    events = Conversation(workspace).say(
+        "where the fuck is my order HP-10422, my email is ben@example.com"
+    )
+    assert "it left our warehouse" in words(events)
+
+
+def test_the_panel_shows_what_was_understood_and_takes_corrections(
+    workspace: Workspace, definition: ServiceDefinition, shop: RunningShop
+) -> None:
+    talk = Conversation(workspace)
+    talk.say("I want to return something, HP-10426, fatima@example.com, it is damaged, refund")
+    assert ASSISTANT.panel and ASSISTANT.correct
+    fields = {field.key: field for field in ASSISTANT.panel(talk.state)}
+    assert fields["order_number"].value == "HP-10426"
+    assert fields["order_number"].turn == 1
+    assert fields["order_number"].editable
+    assert ("exchange", "Exchange") in fields["resolution"].choices
+    talk.state = ASSISTANT.correct(talk.state, "resolution", "exchange")
+    with pytest.raises(ValueError, match="Allowed are: Refund, Exchange"):
+        ASSISTANT.correct(talk.state, "resolution", "a pony")
+    with pytest.raises(ValueError, match="HP-10421"):
+        ASSISTANT.correct(talk.state, "order_number", "order one")
+    with pytest.raises(ValueError, match="can't be changed"):
+        ASSISTANT.correct(talk.state, "task", "order_status")
+    # A yes to the old proposal is not one to the corrected value.
+    assert "Wanted: Exchange" in words(talk.say("yes"))
+    assert shop.shop.returns == {}
+    talk.say("yes")
+    assert next(iter(shop.shop.returns.values()))["resolution"] == "exchange"
+
+
+def test_a_chinese_conversation_is_tracked(
+    workspace: Workspace, definition: ServiceDefinition
+) -> None:
+    talk = Conversation(workspace)
+    talk.language = "zh-hans"
+    talk.say("我的订单到哪里了？")
+    talk.say("订单号是HP-10422")
+    events = talk.say("ben@example.com")
+    assert any(isinstance(event, ActionResult) and event.ok for event in events)
+    assert done(talk.say("转人工")).outcome == "handed_over"
