@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from praxis.accounts.models import Membership, User
+from praxis.assistants.registry import all_assistants
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
@@ -13,6 +14,7 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
     if not isinstance(user, User):
         return {}
     return {
+        "domain_pages": [one for one in all_assistants() if one.urls and one.pages_title],
         "memberships": SimpleLazyObject(
             lambda: list(
                 Membership.objects.filter(user=user)

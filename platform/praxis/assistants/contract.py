@@ -287,6 +287,8 @@ class Assistant:
     """Puts the demo's data into a workspace (a `Workspace` row); must be safe to call twice."""
     urls: str = ""
     """Dotted module of extra pages, served under `/w/<workspace>/<slug>/`."""
+    pages_title: Text = ""
+    """How the workspace's navigation names the first of these pages; empty: no link."""
     lower_threshold: float = 0.35
     """Below this confidence the assistant abstains; a workspace may change it."""
     upper_threshold: float = 0.75
