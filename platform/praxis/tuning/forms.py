@@ -135,10 +135,11 @@ class LaunchForm(forms.Form):
     schedule = forms.ChoiceField(
         label=_("Schedule"),
         choices=[
-            ("cosine", _("Warm-up, then a cosine down to a tenth")),
-            ("step", _("Warm-up, then half the rate every 100 steps")),
+            ("cosine", _("Cosine down to a tenth")),
+            ("step", _("Half the rate every 100 steps")),
         ],
         initial="cosine",
+        help_text=_("How the rate falls after the warm-up, the first twentieth of the steps."),
     )
     max_tokens = forms.TypedChoiceField(
         label=_("Longest conversation in tokens"),

@@ -177,17 +177,21 @@ def _follow_trainer(run: JobRun, files: trainer.RunFiles) -> int:
 
 
 def _store_metrics(run: JobRun, lines: list[dict[str, Any]]) -> None:
-    """One row per step in one transaction; a step that comes again replaces its row."""
-    by_step: dict[int, dict[str, Any]] = {}
-    for line in lines:
-        values = {
-            name: value for name, value in line.items() if value is not None and name != "step"
-        }
-        # The evaluation after a step repeats its line, without a speed.
-        if not values.get("tokens_per_second"):
-            values.pop("tokens_per_second", None)
-        by_step.setdefault(line["step"], {}).update(values)
+    """One row per step. The evaluation after a step has a line of its own, without loss or speed."""
     with run.transaction():
+        steps = {line["step"] for line in lines}
+        by_step: dict[int, dict[str, Any]] = {step: {} for step in steps}
+        by_step |= JobMetric.objects.filter(job=run.job, step__in=steps).values_list(
+            "step", "values"
+        )
+        for line in lines:
+            by_step[line["step"]] |= {
+                name: value
+                for name, value in line.items()
+                if name != "step"
+                and value is not None
+                and not (name == "tokens_per_second" and value == 0)
+            }
         JobMetric.objects.bulk_create(
             [JobMetric(job=run.job, step=step, values=values) for step, values in by_step.items()],
             update_conflicts=True,

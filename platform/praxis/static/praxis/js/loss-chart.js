@@ -50,7 +50,7 @@ function draw(figure, points, steps) {
   const y = (loss) => MARGIN.top + ((high - loss) / (high - low)) * (HEIGHT - MARGIN.top - MARGIN.bottom);
   const line = (list, key) => list.map((point) => `${x(point.step).toFixed(1)},${y(point[key]).toFixed(1)}`).join(" ");
 
-  const vertical = ticks(low, high, 5);
+  const vertical = ticks(low, high, 7);
   for (const loss of vertical.found) {
     svg.append(element("line", { class: "grid-line", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(loss), y2: y(loss) }));
     svg.append(element("text", { class: "tick", x: MARGIN.left - 8, y: y(loss) + 4, "text-anchor": "end" }, number(loss, vertical.digits)));
