@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest
-from ninja import File, Form, Query, Router, Schema
+from ninja import File, Form, Query, Router, Schema, Status
 from ninja.files import UploadedFile
 from pydantic import Field
 
@@ -60,7 +60,7 @@ def list_corpora(request: AuthedRequest) -> list[Answer]:
 
 
 @router.post("/corpora", response={201: Answer, 422: Answer}, summary="Add a corpus")
-def create_corpus(request: AuthedRequest, body: NewCorpus) -> tuple[int, Answer]:
+def create_corpus(request: AuthedRequest, body: NewCorpus) -> Status:
     request.auth.require_scope("knowledge:write")
     request.auth.require(Role.ADMIN)
     form = CorpusForm(body.dict(), workspace=request.auth.workspace)
@@ -68,10 +68,10 @@ def create_corpus(request: AuthedRequest, body: NewCorpus) -> tuple[int, Answer]
         problems = "; ".join(
             f"{field}: {' '.join(map(str, errors))}" for field, errors in form.errors.items()
         )
-        return 422, _refusal("invalid", problems)
+        return Status(422, _refusal("invalid", problems))
     corpus = form.save()
     record(request.auth, "corpus.create", corpus)
-    return 201, corpus.to_dict()
+    return Status(201, corpus.to_dict())
 
 
 @router.get("/corpora/{uuid:corpus_id}/documents", summary="The documents of a corpus, by title")
@@ -92,7 +92,7 @@ def upload_document(
     corpus_id: UUID,
     file: File[UploadedFile],
     title: Form[str] = "",
-) -> tuple[int, Answer]:
+) -> Status:
     """The file is read in the background: ask for the document until a version is `ready` or
     `failed`, or register the webhook `document.ready`. The same title or file name adds a version;
     the same content is refused with 409 and names the document that has it."""
@@ -102,13 +102,16 @@ def upload_document(
     if file.size and file.size > MAX_FILE_BYTES:
         megabytes, limit = round(file.size / 1048576, 1), MAX_FILE_BYTES // 1048576
         values = {"megabytes": megabytes, "limit": limit}
-        return 413, _refusal("too_large", sentence("too_large", values))
+        return Status(413, _refusal("too_large", sentence("too_large", values)))
     content = file.read()
     if existing := services.find_content(corpus, content):
-        return 409, _refusal(
-            "duplicate",
-            "The corpus has a document with the same content.",
-            document_id=str(existing.document_id),
+        return Status(
+            409,
+            _refusal(
+                "duplicate",
+                "The corpus has a document with the same content.",
+                document_id=str(existing.document_id),
+            ),
         )
     try:
         version = services.add_document(
@@ -119,9 +122,9 @@ def upload_document(
             created_by=request.auth.user,
         )
     except services.UploadRefused as refusal:
-        return 422, _refusal("invalid", str(refusal))
+        return Status(422, _refusal("invalid", str(refusal)))
     record(request.auth, "document.upload", version.document, version=version.number)
-    return 202, version.document.to_dict()
+    return Status(202, version.document.to_dict())
 
 
 @router.get("/documents/{uuid:document_id}", summary="A document and the state of its versions")
@@ -133,13 +136,13 @@ def read_document(request: AuthedRequest, document_id: UUID) -> Answer:
 @router.delete(
     "/documents/{uuid:document_id}", response={204: None}, summary="Delete a document for good"
 )
-def delete_document(request: AuthedRequest, document_id: UUID) -> tuple[int, None]:
+def delete_document(request: AuthedRequest, document_id: UUID) -> Status:
     request.auth.require_scope("knowledge:write")
     request.auth.require(Role.ADMIN)
     document = get_document(request.auth, document_id)
     record(request.auth, "document.delete", document)
     services.delete_document(document)
-    return 204, None
+    return Status(204, None)
 
 
 @router.post("/search", summary="Passages about a question, best first")

@@ -46,9 +46,7 @@ class Part:
     has_passage: bool
 
 
-def part_of(
-    version: DocumentVersion, *, number: int | None, span: tuple[int, int] | None
-) -> Part:
+def part_of(version: DocumentVersion, *, number: int | None, span: tuple[int, int] | None) -> Part:
     """The part asked for, else the one in which the span begins, else the first."""
     bounds = _part_bounds(version.blocks)
     if number is None:
@@ -99,9 +97,7 @@ def _shown(
         )
 
 
-def _segments(
-    text: str, start: int, end: int, span: tuple[int, int] | None
-) -> list[Segment]:
+def _segments(text: str, start: int, end: int, span: tuple[int, int] | None) -> list[Segment]:
     if span is None or span[0] >= end or span[1] <= start:
         return [Segment(text[start:end])]
     begin, stop = max(start, span[0]), min(end, span[1])

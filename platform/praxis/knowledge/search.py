@@ -181,11 +181,24 @@ def _normalised(scores: list[float]) -> list[float]:
     return [(score - low) / (high - low) for score in scores]
 
 
+# A logistic regression of "is the best passage about the question's subject?" on 250 answerable and
+# 300 unanswerable MedQuAD questions (area under the curve 0.976), intercept moved from -11.5 to -9
+# because those questions always name their subject and people often paraphrase it. There: 99 % of
+# the answerable score above 0.5, 16 % of the unanswerable of the same domain; questions of another
+# domain score below 0.01.
+_COSINE_SLOPE, _COVERAGE_SLOPE, _INTERCEPT = 12.0, 4.0, -9.0
+
+
 def relevance(query: str, found: Found) -> float:
-    """How likely the chunk is about the query at all, from 0 to 1; comparable between queries."""
+    """How likely the chunk is about the query at all, from 0 to 1; comparable between queries.
+
+    The shipped encoder knows English. A query in Chinese, like one without a vector, is judged by
+    the share of its words that the chunk holds.
+    """
     if found.cosine is None or cjk_share(query) > 0.3:
         return found.coverage
-    return 1 / (1 + math.exp(-(10 * found.cosine - 5)))
+    logit = _COSINE_SLOPE * found.cosine + _COVERAGE_SLOPE * found.coverage + _INTERCEPT
+    return 1 / (1 + math.exp(-logit))
 
 
 def as_passages(workspace: Workspace, query: str, found: Sequence[Found]) -> list[Passage]:

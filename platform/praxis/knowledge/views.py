@@ -215,7 +215,9 @@ def document(request: HttpRequest, workspace: str, document_id: UUID) -> HttpRes
             "may_change": principal.may(Role.ADMIN),
             "document": found,
             "version": version,
-            "versions": found.versions.without_text().select_related("job__workspace").order_by("-number"),
+            "versions": found.versions.without_text()
+            .select_related("job__workspace")
+            .order_by("-number"),
             "notes": [sentence(code, values) for code, values in version.notes],
             "part": display.part_of(version, number=_number(request, "part"), span=span),
             "span": span,

@@ -10,7 +10,11 @@ from pypdf import PdfReader, PdfWriter
 
 def pdf(*pages: Sequence[str]) -> bytes:
     """A PDF with a text layer; each page is its lines. Written by hand: pypdf can't set text."""
-    objects = [b"<< /Type /Catalog /Pages 2 0 R >>", b"", b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"",
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
     kids = []
     for lines in pages:
         shown = "".join(f"({_escaped(line)}) Tj T*\n" for line in lines)
@@ -108,7 +112,7 @@ HTML = b"""<!doctype html><html><head><title>Shop</title><style>p {color: red}</
 <table><tr><th>Zone</th><th>Price</th></tr><tr><td>North</td><td>9</td></tr></table>
 <script>alert(1)</script></body></html>"""
 
-MARKDOWN = """# Policy
+MARKDOWN = b"""# Policy
 
 Some *introduction* with a [link](https://example.test/).
 
@@ -127,4 +131,4 @@ Money comes back in five days.
 code stays
   as it is
 ```
-""".encode()
+"""

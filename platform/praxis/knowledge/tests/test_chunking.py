@@ -1,6 +1,7 @@
 """Chunks are exact spans, follow the structure, and lose nothing."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -43,9 +44,7 @@ def test_a_chunk_stays_within_its_section_and_knows_its_headings() -> None:
         Block("heading", "Privacy", 1),
         Block("paragraph", "Nothing is sold."),
     )
-    assert [
-        (span.heading, reading.text[span.start : span.end]) for span in spans_of(reading)
-    ] == [
+    assert [(span.heading, reading.text[span.start : span.end]) for span in spans_of(reading)] == [
         ("Terms", "General words."),
         ("Terms › Returns", "Thirty days."),
         ("Terms › Fees", "Four euros."),
@@ -58,7 +57,7 @@ def test_long_text_is_cut_between_sentences_with_one_repeated() -> None:
     found = texts(reading)
     assert len(found) > 2
     assert all(text[0].isupper() and text.endswith(".") for text in found)
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         last = [before[start:end] for start, end in sentences(before, 0, len(before))][-1]
         assert after.startswith(last)
 

@@ -168,9 +168,7 @@ def test_a_crash_in_the_middle_loses_and_doubles_nothing(
     assert version.document.current_version is None
 
     asked: list[int] = []
-    monkeypatch.setattr(
-        ingestion, "embed", lambda texts: asked.append(len(texts)) or real(texts)
-    )
+    monkeypatch.setattr(ingestion, "embed", lambda texts: asked.append(len(texts)) or real(texts))
     read = []
     monkeypatch.setattr(ingestion, "_read", lambda *_: read.append(1))
     job = Job.objects.get(pk=version.job_id)
@@ -307,9 +305,7 @@ def test_a_document_deleted_while_it_is_read_is_gone(
     assert Job.objects.get(pk=version.job_id).is_finished
 
 
-def test_a_failed_upload_leaves_no_file(
-    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_upload_leaves_no_file(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(**_: object) -> Job:
         raise RuntimeError("no job")
 

@@ -113,7 +113,8 @@ def test_progress_and_cause_are_shown_in_the_table(
     assert "The PDF has no text layer" in page
     assert reverse("jobs:progress", args=[corpus.workspace.slug, waiting.job_id]) in page
     assert reverse("jobs:cancel", args=[corpus.workspace.slug, waiting.job_id]) in page
-    assert "csrfmiddlewaretoken" in page.split('class="job-progress', 1)[1]
+    controls = page.split(f'id="job-{waiting.job_id}"')[1].split("</tr>")[0]
+    assert "csrfmiddlewaretoken" in controls
     rows = client.get(reverse("knowledge:document_rows", args=[corpus.workspace.slug, corpus.pk]))
     assert "later.txt" in rows.content.decode() and "<html" not in rows.content.decode()
 
@@ -169,7 +170,9 @@ def test_a_passage_over_several_blocks_is_marked_in_each(
     assert page.count('id="passage"') == 1
 
 
-@pytest.mark.parametrize("place", ["start=5&end=2", "start=0&end=99999", "start=x&end=y", "start=3"])
+@pytest.mark.parametrize(
+    "place", ["start=5&end=2", "start=0&end=99999", "start=x&end=y", "start=3"]
+)
 def test_a_senseless_place_shows_the_text_unmarked(
     add_document: AddDocument, member: User, client_for: ClientFor, place: str
 ) -> None:
@@ -303,7 +306,8 @@ def test_strangers_find_nothing_and_members_only_read(
         expected = 403 if admins_only else 200
         response = getattr(client_for(member), method)(path)
         assert response.status_code == expected, name
-        response.close()
+        if response.streaming:
+            b"".join(response.streaming_content)
     # The stranger's own workspace in the address does not open the foreign object either.
     for name, (path, _) in addresses(version, other_workspace.slug).items():
         if name not in ("index", "add_corpus"):

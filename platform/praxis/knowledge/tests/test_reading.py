@@ -111,7 +111,7 @@ def test_docx_with_links_is_read() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"Name,Price\nKettle,30\n\nPot,\"1,5\"\n",
+        b'Name,Price\nKettle,30\n\nPot,"1,5"\n',
         b"Name;Price\r\nKettle;30\r\nPot;1,5\r\n",
         b"\xef\xbb\xbfName\tPrice\nKettle\t30\nPot\t1,5\n",
     ],

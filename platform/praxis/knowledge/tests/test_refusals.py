@@ -109,7 +109,7 @@ def test_a_stream_that_unpacks_without_end_is_stopped() -> None:
 
 
 def test_what_a_child_says_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    liar = "print('{\"page\": 1, \"total\": null, \"blocks\": [[\"script\", \"x\", 0]], \"notes\": []}')"
+    liar = 'print(\'{"page": 1, "total": null, "blocks": [["script", "x", 0]], "notes": []}\')'
     monkeypatch.setattr(sandbox, "_BOOTSTRAP", liar)
     assert refusal("a.txt", b"text").code == "crashed"
     monkeypatch.setattr(sandbox, "_BOOTSTRAP", "print('no json')")
@@ -122,7 +122,7 @@ def test_closing_the_iterator_ends_the_child(monkeypatch: pytest.MonkeyPatch) ->
     import psutil
 
     waits = (
-        "import time; print('{\"page\": 1, \"total\": null, \"blocks\": [], \"notes\": []}', "
+        'import time; print(\'{"page": 1, "total": null, "blocks": [], "notes": []}\', '
         "flush=True); time.sleep(60)"
     )
     monkeypatch.setattr(sandbox, "_BOOTSTRAP", waits)

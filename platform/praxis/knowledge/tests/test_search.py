@@ -139,7 +139,9 @@ def test_word_forms_and_headings_match(
         assert passages[0].text.startswith(begin)
 
 
-@pytest.mark.parametrize("query", ["", "   ", "\x00", "the of and", "' & | ! :* <-> \\", "a" * 9_000])
+@pytest.mark.parametrize(
+    "query", ["", "   ", "\x00", "the of and", "' & | ! :* <-> \\", "a" * 9_000]
+)
 def test_odd_queries_are_answered(
     add_document: AddDocument, principal: Principal, query: str
 ) -> None:
@@ -167,7 +169,9 @@ def test_one_statement_searches(
     corpus: Corpus, workspace: Workspace, add_document: AddDocument
 ) -> None:
     add_document("shop.md", SHOP)
-    with CaptureQueriesContext(connection, ) as queries:
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
         search_corpora(workspace=workspace, corpora=[corpus.pk], query="warranty", limit=3)
     reads = [query["sql"] for query in queries if "knowledge_chunk" in query["sql"]]
     assert len(reads) == 1
