@@ -76,6 +76,10 @@ for _name in ("LLM_BASE_URL", "EMBEDDING_BASE_URL", "LLM_API_KEY"):
     os.environ.pop(_name, None)
 _start_services()
 os.environ["DJANGO_SETTINGS_MODULE"] = "praxis.settings"
+# The three domains of the product, and the tests' own fourth one.
+os.environ.setdefault(
+    "PRAXIS_DOMAIN_APPS", "apps.customer_service,apps.medical,apps.legal,tests.tiny_domain"
+)
 
 import django  # noqa: E402  (the services come first)
 
