@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 from urllib.error import URLError
@@ -280,7 +280,7 @@ def _beat(schedule: Path) -> None:
     app.Beat(schedule=str(schedule), loglevel="WARNING", quiet=True).run()
 
 
-_WORK = {"web": _serve, "worker": _work, "beat": _beat}
+_WORK: dict[str, Callable[..., None]] = {"web": _serve, "worker": _work, "beat": _beat}
 
 
 # What is checked before anything starts.
@@ -360,6 +360,7 @@ def _holder_of(port: int) -> str:
         for connection in psutil.net_connections("tcp"):
             if (
                 connection.status == psutil.CONN_LISTEN
+                and connection.laddr
                 and connection.laddr.port == port
                 and connection.pid
             ):

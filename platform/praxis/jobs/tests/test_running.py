@@ -32,7 +32,7 @@ def fresh(job: Job) -> Job:
     return Job.objects.get(pk=job.pk)
 
 
-def in_thread(work: Callable[[], None]) -> threading.Thread:
+def in_thread(work: Callable[[], object]) -> threading.Thread:
     def run() -> None:
         try:
             work()
@@ -132,7 +132,7 @@ def test_an_unexpected_error_is_retried_then_given_up_without_its_text(
 
 def test_cancel_stops_a_running_handler_at_its_next_check(enqueue: Callable[..., Job]) -> None:
     job = enqueue(steps=1000, seconds=0.05)
-    thread = in_thread(lambda: run_job(job.pk) and None)
+    thread = in_thread(lambda: run_job(job.pk))
     until(lambda: fresh(job).done > 0)
     assert services.request_cancel(job).state == JobState.RUNNING
     thread.join(10)
@@ -142,7 +142,7 @@ def test_cancel_stops_a_running_handler_at_its_next_check(enqueue: Callable[...,
 
 def test_pause_keeps_the_cursor_and_resume_goes_on_from_it(enqueue: Callable[..., Job]) -> None:
     job = enqueue(steps=40, seconds=0.05)
-    thread = in_thread(lambda: run_job(job.pk) and None)
+    thread = in_thread(lambda: run_job(job.pk))
     until(lambda: fresh(job).done > 2)
     services.pause(job)
     thread.join(10)
@@ -163,7 +163,7 @@ def test_a_stopping_worker_puts_the_job_back_without_counting(
     job = enqueue(steps=1000, seconds=0.02)
     flag = bytearray(1)
     monkeypatch.setattr(running, "_worker_stopping", flag)
-    thread = in_thread(lambda: run_job(job.pk) and None)
+    thread = in_thread(lambda: run_job(job.pk))
     until(lambda: fresh(job).done > 0)
     running.note_worker_stopping()
     thread.join(10)
@@ -175,7 +175,7 @@ def test_a_stopping_worker_puts_the_job_back_without_counting(
 
 def test_the_heartbeat_keeps_the_lease_of_a_slow_step(enqueue: Callable[..., Job]) -> None:
     job = enqueue(steps=1, seconds=3)  # the lease is 2 s
-    thread = in_thread(lambda: run_job(job.pk) and None)
+    thread = in_thread(lambda: run_job(job.pk))
     until(lambda: fresh(job).state == JobState.RUNNING)
     for _ in range(12):
         time.sleep(0.25)

@@ -72,11 +72,14 @@ class Product:
         for process in psutil.process_iter():
             try:
                 # The servers write their titles over their environment; they run in our folder.
-                if process.environ().get(MARK) == self.mark or process.cwd().startswith(self.var):
+                ours = process.environ().get(MARK) == self.mark or process.cwd().startswith(
+                    self.var
+                )
+                if ours and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
             except psutil.Error:
                 continue
-        return [one for one in found if one.status() != psutil.STATUS_ZOMBIE]
+        return found
 
     def pid_of(self, command: str) -> int:
         children = psutil.Process(self.process.pid).children()
