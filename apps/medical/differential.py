@@ -6,7 +6,7 @@ log P(t | disease) - log P(t) to a disease's score:
 
 * the disease is annotated with t or something below it: P(t | disease) is the highest frequency
   of those annotations;
-* only a broader or related annotation, meeting t at their common ancestor m: the patient has
+* only a broader or related annotation, meeting t at their common ancestor m (below the root): the patient has
   something of m's kind, and it is t with probability P(t) / P(m), times RELATED because the link is
   weaker. Then the ratio is RELATED * frequency / P(m): rarer common ancestors count more;
 * nothing related: the finding is unexplained and has the ratio UNEXPLAINED;
@@ -18,6 +18,7 @@ F findings of a case.
 """
 
 import functools
+import itertools
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,9 +31,11 @@ from apps.medical.common_conditions import CONDITIONS, DIAGNOSES
 from apps.medical.ontology import UNKNOWN_FREQUENCY, Annotations, Ontology
 
 RELATED = 0.3
-UNEXPLAINED = 0.05
+UNEXPLAINED = 0.15
 RARE_SHARE = 0.1
 """Prior probability that the disease is one of OMIM's, shared evenly among them."""
+NEAR = 0.1
+"""A common condition is credited for a related finding only through a kind rarer than this."""
 COINCIDENCE = 0.002
 """P(t | common condition) of a finding that only rare diseases are known for."""
 OUT_OF_RANGE = 0.05
@@ -190,10 +193,10 @@ def build(ontology: Ontology, annotations: Annotations) -> KnowledgeBase:
         columns=columns,
         background_T=background_T,
         common_T=common_T,
-        profiles=tuple(term[a:b] for a, b in zip(starts, starts[1:], strict=False)),
+        profiles=tuple(term[a:b] for a, b in itertools.pairwise(starts)),
         profile_frequency=tuple(
             np.nan_to_num(frequency[a:b], nan=UNKNOWN_FREQUENCY)
-            for a, b in zip(starts, starts[1:], strict=False)
+            for a, b in itertools.pairwise(starts)
         ),
         index={identifier: row for row, identifier in enumerate(ids)},
     )
@@ -223,7 +226,7 @@ def _columns(
     bounds = np.searchsorted(above, np.arange(len(ontology.names) + 1))
     return tuple(
         Column(owner[a:b], value[rows[a:b]].astype(np.float32), known[rows[a:b]])
-        for a, b in zip(bounds, bounds[1:], strict=False)
+        for a, b in itertools.pairwise(bounds)
     )
 
 
@@ -249,12 +252,16 @@ def observed_ratio(base: KnowledgeBase, term: int) -> Floats:
     unexplained = min(by_chance / float(base.background_T[term]), UNEXPLAINED)
     ratio_D[base.num_rare :] = np.log(unexplained)
     for ancestor in base.ontology.ancestors[term]:
+        if ancestor == base.ontology.root:
+            continue
         column = base.columns[ancestor]
-        shared = float(-np.log(base.background_T[ancestor]))
-        if ancestor != term:
-            shared += float(np.log(RELATED))
+        kind = float(base.background_T[ancestor])
         # A frequency of 0 (excluded by the source) explains nothing.
-        value = np.log(np.maximum(column.frequency, 1e-4)) + shared
+        value = np.log(np.maximum(column.frequency, 1e-4)) - np.log(kind)
+        if ancestor != term:
+            value += np.log(RELATED)
+            if kind > NEAR:
+                value[column.diseases >= base.num_rare] = -np.inf
         ratio_D[column.diseases] = np.maximum(ratio_D[column.diseases], value)
     return ratio_D
 
@@ -294,7 +301,7 @@ def profile_ratios(
         if row < num_present:
             best_ratio = np.log(UNEXPLAINED)
             for ancestor in base.ontology.ancestors[term]:
-                if int(ancestor) in under:
+                if int(ancestor) in under and ancestor != base.ontology.root:
                     shared = -np.log(base.background_T[ancestor])
                     shared += 0.0 if ancestor == term else np.log(RELATED)
                     found = np.log(max(under[int(ancestor)][0], 1e-4)) + shared

@@ -284,48 +284,63 @@ def _match_english(text: str, tokens: list[Token], matcher: Matcher) -> list[Fin
         corrected = correct_typo(matcher, normal)
         words.append(_Word(corrected or normal, index, corrected is not None))
     segments.append(words)
+    chosen: list[_Match] = []
     for segment in segments:
-        found += _match_segment(text, tokens, matcher, segment)
+        chosen += _choose(text, tokens, matcher, segment)
+    # The "no" of "no appetite" belongs to the finding and denies nothing after it.
+    own = {
+        index
+        for match in chosen
+        for index in range(match.words[0].first, match.words[-1].first + 1)
+    }
+    tokens = [
+        replace(token, text="_") if index in own and token.text in DENIALS else token
+        for index, token in enumerate(tokens)
+    ]
+    for match in chosen:
+        typo = any(word.typo for word in match.words)
+        found.append(
+            _finding(
+                text,
+                tokens,
+                matcher,
+                match.position,
+                match.words[0].first,
+                match.words[-1].first,
+                "typo" if typo else match.source,
+                0.7 if typo else (0.9 if match.source == "lay" else 0.95),
+            )
+        )
     return found
 
 
-def _match_segment(
-    text: str, tokens: list[Token], matcher: Matcher, segment: list[_Word]
-) -> list[Finding]:
+@dataclass(frozen=True)
+class _Match:
+    words: list[_Word]
+    position: int
+    source: str
+
+
+def _choose(text: str, tokens: list[Token], matcher: Matcher, segment: list[_Word]) -> list[_Match]:
+    """The longest windows that are a phrase, none overlapping another."""
     plain = [word for word in segment if tokens[word.first].text not in _INTENSIFIERS]
-    candidates: list[tuple[int, int, list[_Word], int, str]] = []
+    candidates: list[tuple[int, int, _Match]] = []
     for rank, stream in ((1, segment), (0, plain)):
         for size in range(min(MAX_WINDOW, len(stream)), 0, -1):
             for begin in range(len(stream) - size + 1):
                 window = stream[begin : begin + size]
                 hit = matcher.phrases.get(_key([word.normal for word in window]))
                 if hit is not None:
-                    candidates.append((size, rank, window, *hit))
-    found: list[Finding] = []
+                    candidates.append((size, rank, _Match(window, *hit)))
+    candidates.sort(key=lambda c: (-c[0], -c[1], c[2].words[0].first))
     taken: set[int] = set()
-    candidates.sort(key=lambda c: (-c[0], -c[1], c[2][0].first))
-    chosen: list[tuple[list[_Word], int, str]] = []
-    for _size, _rank, window, position, source in candidates:
-        covered = set(range(window[0].first, window[-1].first + 1))
-        if covered & taken or _is_normal_temperature(text, tokens, window):
-            continue
-        taken |= covered
-        chosen.append((window, position, source))
-    # The "no" of "no appetite" belongs to the finding and denies nothing after it.
-    tokens = [
-        replace(t, text="_") if i in taken and t.text in DENIALS else t
-        for i, t in enumerate(tokens)
-    ]
-    for window, position, source in chosen:
-        typo = any(word.typo for word in window)
-        confidence = 0.7 if typo else (0.9 if source == "lay" else 0.95)
-        found.append(
-            _finding(
-                text, tokens, matcher, position, window[0].first, window[-1].first,
-                "typo" if typo else source, confidence,
-            )
-        )  # fmt: skip
-    return found
+    chosen: list[_Match] = []
+    for _size, _rank, match in candidates:
+        covered = set(range(match.words[0].first, match.words[-1].first + 1))
+        if not covered & taken and not _is_normal_temperature(text, tokens, match.words):
+            taken |= covered
+            chosen.append(match)
+    return chosen
 
 
 def _is_normal_temperature(text: str, tokens: list[Token], window: list[_Word]) -> bool:
@@ -510,6 +525,7 @@ _AGE = re.compile(
     r"|\b(?:aged?|age is)\s*:?\s*(?P<aged>\d{1,3})\b(?!\s*(?:%|kg|cm|weeks|months|days))"
     r"|\b(?:i'm|i am|he's|he is|she's|she is)\s+(?:a\s+)?(?P<am>\d{1,3})\b(?!\s*(?:%|kg|cm|weeks?|months?|days?|hours?|minutes?|pounds|stone|st\b|lbs|km|times|°|/))"
     r"|\b(?:boy|girl|man|woman|male|female|patient|child) of (?P<of>\d{1,3})\b"
+    r"|\b(?:baby|newborn|infant|son|daughter)\W+(?:\w+\W+)?(?P<bn>\d{1,2})\s*(?P<bunit>days?|weeks?|months?)\b"
     r"|\b(?P<short>\d{1,3})\s*(?:yo|y/o|yrs)\b|\b(?P<mf>\d{1,3})\s*(?P<mfs>[mf])\b|\b(?P<fms>[mf])\s?(?P<fm>\d{2})\b",
     re.IGNORECASE,
 )
@@ -526,6 +542,8 @@ def read_age(text: str) -> float | None:
             unit = match["unit"].lower()
             name = {"d": "day", "w": "week", "m": "month", "y": "year"}[unit[0]]
             age = float(match["n"]) * _AGE_UNITS[name]
+        elif match["bn"]:
+            age = float(match["bn"]) * _AGE_UNITS[match["bunit"].lower().rstrip("s")]
         else:
             age = float(
                 match["aged"]
@@ -546,11 +564,11 @@ def read_age(text: str) -> float | None:
 
 
 _FEMALE = re.compile(
-    r"\b(?:woman|female|girl|lady|pregnant|pregnancy|my (?:wife|daughter|girlfriend|mother|mum|mom|sister|grandmother|grandma|aunt|niece)|she|her|my period|postpartum)\b|女|怀孕|孕妇|孕\d|月经|我妻子|我老婆|妈妈|母亲|她",
+    r"\b(?:woman|female|girl|lady|pregnant|pregnancy|my (?:wife|daughter|girlfriend|mother|mum|mom|sister|grandmother|grandma|aunt|niece)|daughter|wife|she|her|my period|postpartum)\b|女|怀孕|孕妇|孕\d|月经|我妻子|我老婆|妈妈|母亲|她",
     re.IGNORECASE,
 )
 _MALE = re.compile(
-    r"\b(?:man|male|boy|gentleman|my (?:husband|son|boyfriend|father|dad|brother|grandfather|grandpa|uncle|nephew)|he|his|testic\w+|prostate|penis)\b|男|我丈夫|我老公|爸爸|父亲|儿子|睾丸|他",
+    r"\b(?:man|male|boy|gentleman|my (?:husband|son|boyfriend|father|dad|brother|grandfather|grandpa|uncle|nephew)|son|husband|he|his|testic\w+|prostate|penis)\b|男|我丈夫|我老公|爸爸|父亲|儿子|睾丸|他",
     re.IGNORECASE,
 )
 _RELATIVES = re.compile(

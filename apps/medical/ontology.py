@@ -41,6 +41,8 @@ class Ontology:
     """Term number -> position in the arrays."""
     replaced: dict[int, int] = field(repr=False)
     """Obsolete term number -> the number that replaces it."""
+    root: int
+    """Position of the phenotypic abnormality, which every term is."""
 
     def position(self, identifier: str) -> int | None:
         """Where `HP:0001250` is in the arrays; None for a term that is no phenotypic abnormality."""
@@ -143,6 +145,7 @@ def _read_terms(package: object, extra: supplement.Supplement) -> Ontology:
         ancestors=ancestors,
         index=index,
         replaced=replaced,
+        root=index[PHENOTYPIC_ABNORMALITY],
     )
 
 
@@ -169,6 +172,25 @@ def _read_annotations(
         disease=table[:, 0].astype(np.int32),
         term=table[:, 1].astype(np.int32),
         frequency=table[:, 2].astype(np.float32),
+    )
+
+
+def sourced_annotations(ontology: Ontology, extra: supplement.Supplement) -> Annotations:
+    """The annotations of the supplement's own release: older, but every row names its source."""
+    frequencies = pooled_frequencies(extra)
+    pairs = [
+        (disease, position, value)
+        for (disease, term), value in sorted(frequencies.items())
+        if (position := ontology.index.get(ontology.replaced.get(term, term))) is not None
+    ]
+    numbers = sorted({disease for disease, _, _ in pairs})
+    place = {number: row for row, number in enumerate(numbers)}
+    return Annotations(
+        ids=tuple(f"OMIM:{number}" for number in numbers),
+        names=tuple(f"OMIM:{number}" for number in numbers),
+        disease=np.array([place[disease] for disease, _, _ in pairs], dtype=np.int32),
+        term=np.array([position for _, position, _ in pairs], dtype=np.int32),
+        frequency=np.array([value for _, _, value in pairs], dtype=np.float32),
     )
 
 

@@ -96,7 +96,7 @@ PATTERNS: dict[str, tuple[str, str]] = {
         r"heart attack|stent|bypass|heart disease|angina|diabet\w+|smok\w+|high blood pressure|cholesterol|blood pressure tablets",
         r"心梗|心肌梗|支架|搭桥|冠心病|糖尿病|高血压|吸烟|抽烟",
     ),
-    "heart_attack_named": (r"(?:having|have|having had|get\w*|is it|be) (?:a |my )?heart attack|heart attack (?:right )?now", r"心脏病发作|心梗发作|是不是心梗|心肌梗死"),
+    "heart_attack_named": (r"(?:having|have|having had|get\w*|is it|be) (?:a |my )?heart attack|heart attack[\w\s,]{0,16}(?:right )?now", r"心脏病发作|心梗发作|是不是心梗|心肌梗死"),
     "no_pulse": (
         r"no pulse|not breathing|stopped breathing|isn't breathing|is not breathing|heart (?:has )?stopped|cardiac arrest",
         r"没有?呼吸(?!困难|急促|不|道)|停止呼吸|没有?脉搏|心跳停|不呼吸",
@@ -110,17 +110,17 @@ PATTERNS: dict[str, tuple[str, str]] = {
         r"突然|一下子|忽然|瞬间|几秒|猛地",
     ),
     "palpitations_bad": (
-        r"(?:heart|pulse)[\w\s]{0,20}(?:racing|pounding|beating (?:so |very |really |too )?(?:fast|hard)|going crazy|1[5-9]\d|2\d\d)",
+        r"(?:heart|pulse)[\w\s]{0,20}(?:racing|pounding|beating (?:so |very |really |too )?(?:fast|hard)|going crazy|1[5-9]\d|2\d\d)|(?:heart|pulse)[\w\s]{0,16}beat\w*[\w\s]{0,10}(?:weird|funny|strange|irregular\w*|out of control)",
         r"心跳.{0,4}(?:很快|特别快|加速|厉害)|心慌得厉害",
     ),
     # brain
     "face_droop": (
-        r"(?:face|mouth|smile|cheek|lip)[\w\s'’]{0,25}\b(?:droop\w*|drop\w*|sag\w*|lopsided|crooked|slipped|uneven|numb on one side)|droop\w*[\w\s]{0,18}(?:face|mouth|lip|smile)|lopsided (?:face|smile)|facial droop|face (?:has )?gone numb",
+        r"(?:face|mouth|smile|cheek|lip)[\w\s'’]{0,25}\b(?:droop\w*|drop\w*|sag\w*|lopsided|crooked|slipped|uneven|wonky|twisted|to one side|numb on one side)|droop\w*[\w\s]{0,18}(?:face|mouth|lip|smile)|lopsided (?:face|smile)|facial droop|face (?:has )?gone numb",
         r"嘴(?:角)?(?:有点)?歪|口角歪|脸歪|面瘫|口眼歪斜|嘴角(?:下垂|歪)|半边脸|一边脸|脸(?:的)?一侧",
     ),
     "one_side_weak": (
         r"(?:one|left|right) (?:side|arm|leg|hand)\b[\w\s,'’]{0,32}\b(?:weak\w*|numb\w*|paraly\w+|dead|limp|won't move|will not move|not moving|heavy|gone|useless|drops?|floppy|not working|stopped working)"
-        r"|(?:weak\w*|numb\w*|paraly\w+|tingl\w+|no strength|no feeling|cannot move|can't move|can not move|can't lift|cannot lift|can't raise|lost (?:all )?(?:feeling|strength|use))[\w\s,'’]{0,30}\b(?:one|left|right) (?:side|arm|leg|hand|half)|hemipar\w+"
+        r"|(?:weak\w*|numb\w*|paraly\w+|tingl\w+|no strength|no feeling|cannot move|can't move|can not move|can't lift|cannot lift|can't raise|can't feel|cannot feel|lost (?:all )?(?:feeling|strength|use))[\w\s,'’]{0,30}\b(?:one|left|right) (?:side|arm|leg|hand|half)|hemipar\w+"
         r"|(?:arm|leg|hand) (?:suddenly )?(?:has )?(?:gone |went |feels )(?:weak|dead|numb|limp|heavy)|can't (?:lift|raise|move) (?:his|her|my) (?:\w+ )?(?:arm|leg)|half (?:of )?(?:my|his|her) body",
         r"(?:半边|一侧|半身|左侧|右侧|左边|右边|一边|左手|右手|左腿|右腿|左半|右半).{0,8}(?:无力|没力|没有力|麻|动不了|抬不起|不能动|瘫|没知觉)|半身不遂|偏瘫|(?:手|胳膊|腿).{0,3}(?:抬不起来|动不了)",
     ),
@@ -143,14 +143,14 @@ PATTERNS: dict[str, tuple[str, str]] = {
         r"(?:rash|spots?|dots|marks)[\w\s,'’]{0,45}(?:not|n't|doesn't|don't|won't|never|no)[\w\s]{0,10}(?:fade|fading|blanch|disappear|go away)[\w\s]{0,30}|non.?blanching|(?:purple|pinprick|petechia\w*|dark red)[\w\s]{0,14}(?:rash|spots?|dots|blotches|marks)|glass test",
         r"压不褪色|按压不褪|紫(?:色|红色)?(?:的)?(?:斑|点|疹)|瘀[点斑]|出血点|按下去不褪",
     ),
-    "light_hurts": (r"light[\w\s]{0,12}(?:hurts?|bother\w*|sensitiv\w*|painful)|(?:sensitive|hates?|cannot stand|can't stand|can't bear)[\w\s]{0,10}(?:light|lights)|photophob\w+", r"怕光|畏光|光.{0,4}刺眼"),
+    "light_hurts": (r"lights?[\w\s]{0,12}(?:killing|hurts?|bother\w*|sensitiv\w*|painful)|(?:sensitive|hates?|cannot stand|can't stand|can't bear)[\w\s]{0,10}(?:light|lights)|photophob\w+", r"怕光|畏光|光.{0,4}刺眼"),
     "fever": (r"fever\w*|febrile|high temp\w*|running a temp\w*|temp(?:erature)? (?:of |is |was )?(?:38|39|40|41|10[1-6])|burning up|rigors|shak(?:ing|es) (?:chills|with cold)|\b(?:38\.[5-9]|39|40|41)(?:\.\d)? ?(?:c|°|degrees)", r"发烧|发热|高烧|体温(?:3[89]|4\d)|烧到|烧得|寒战"),
     "confused": (
         r"confus\w+|disorient\w+|delirious|not making (?:any )?sense|(?:doesn't|does not|didn't|not) (?:know|recogni\w+)[\w\s]{0,20}(?:where|who|me|day)|not (?:himself|herself|acting (?:right|normal))|talking nonsense|muddled|out of it|incoherent|rambling",
         r"意识模糊|神志不清|糊涂|胡言乱语|说胡话|认不得人|不认识人|神智不清",
     ),
     "drowsy": (
-        r"(?:very |so |really |unusually |extremely )?(?:drowsy|floppy|limp|listless|lethargic)|(?:hard|difficult|impossible|can't|cannot|can not|struggling|won't|will not|not) (?:to )?(?:be )?(?:wak\w+|wake|rous\w+)|(?:keeps|keep) (?:falling asleep|passing out|drifting off)|won't (?:stay awake|wake)|barely (?:awake|responsive|responding|conscious)|sleepy and hard to wake|too sleepy to",
+        r"(?:very|so|unusually|extremely|abnormally) sleepy|(?:very |so |really |unusually |extremely )?(?:drowsy|floppy|limp|listless|lethargic)|(?:hard|difficult|impossible|can't|cannot|can not|struggling|won't|will not|not) (?:to )?(?:be )?(?:wak\w+|wake|rous\w+)|(?:keeps|keep) (?:falling asleep|passing out|drifting off)|won't (?:stay awake|wake)|barely (?:awake|responsive|responding|conscious)|sleepy and hard to wake|too sleepy to",
         r"嗜睡|叫不醒|昏昏沉沉|很难叫醒|精神(?:很|特别|非常)?(?:差|萎靡)|反应迟钝|软绵绵|没反应|昏昏欲睡",
     ),
     "unresponsive": (
@@ -166,17 +166,17 @@ PATTERNS: dict[str, tuple[str, str]] = {
     "first_seizure": (r"first (?:ever )?(?:seizure|fit|convulsion)|never had (?:a |one |any )?(?:seizure|fit|before)|(?:is |just |now )(?:having|had) a (?:seizure|fit)|having a (?:seizure|fit|convulsion)|(?:is|started|keeps) (?:seizing|fitting|convulsing)", r"第一次(?:抽搐|癫痫|惊厥)|正在抽|突然抽搐|在抽搐|抽起来|抽搐(?:了)?"),
     "vision_loss": (
         r"(?:lost|loss of|losing|no|gone|went|lose)[\w\s]{0,22}(?:vision|sight|eyesight)|(?:went|gone|going|suddenly) blind|blind in (?:one|my|his|her|the)|(?:vision|sight|eye)[\w\s,]{0,26}(?:gone|went black|black|went dark|gone dark|disappeared|went grey|gone grey)|curtain[\w\s]{0,20}(?:eye|vision|sight|came|coming|down|across)|(?:can ?not|can't|cannot|cant|couldn't) see (?:anything |at all |nothing )?(?:out of|from|in|with) (?:my |his |her |one |the )?[\w\s]{0,8}eye|can't see anything|shadow (?:over|across|in)[\w\s]{0,12}(?:vision|eye)",
-        r"突然看不见|失明|眼前一片黑|看不见了|视力丧失|一只眼.{0,4}看不见|幕布|黑影遮|突然看不到|眼睛瞎",
+        r"突然看不见|失明|眼前一片黑|看不见了|视力丧失|一只眼.{0,4}看不见|幕布|黑影遮|突然看不到|眼睛瞎|(?:左|右|一只|一边|双|单)眼.{0,4}(?:看不见|看不到|失明|发黑)",
     ),
     "eye_emergency": (
         r"(?:eye|eyes)[\w\s,'’]{0,40}(?:severe|excruciating|terrible|unbearable|agony|really bad|rock hard|awful|intense|extremely painful)[\w\s,]{0,30}|(?:severe|excruciating|terrible|unbearable|agonising|intense|awful|sudden)[\w\s]{0,12}eye pain|halos?[\w\s]{0,12}(?:around|round)?[\w\s]{0,10}(?:lights?)?|(?:chemical|bleach|acid|cleaner|cement|lime|detergent|drain)[\w\s,'’]{0,30}(?:eye|eyes)|(?:something|metal|glass|nail|stick)[\w\s]{0,18}(?:stuck in|pierced|went into|in)[\w\s]{0,6}(?:my|his|her) eye|flash\w*[\w\s,]{0,30}floaters|floaters[\w\s,]{0,40}(?:flash\w*|shower|lots|suddenly|curtain)|shower of floaters",
         r"眼(?:睛)?.{0,6}(?:剧痛|剧烈.{0,3}痛|胀痛.{0,6}(?:呕吐|恶心|看不清))|虹视|光晕|(?:酸|碱|化学|洗洁|清洁剂|漂白).{0,8}眼|闪光.{0,8}飞蚊|眼.{0,5}扎",
     ),
-    "head_injury": (r"(?:hit|banged|knocked|bumped|struck|smashed|cracked|hurt|injur\w+|fell (?:and|on|onto)[\w\s]{0,16})[\w\s,]{0,25}\bhead\b|head (?:injury|trauma)|fell (?:down|off|from|over)[\w\s]{0,40}head|landed on (?:my|his|her) head|concuss\w+|blow to the head", r"(?:撞|摔|碰|磕|打|砸)(?:到|伤|了|破)*.{0,6}头|头部?(?:外伤|受伤|撞|被撞|被打|着地)|脑震荡"),
+    "head_injury": (r"(?:hit|banged|knocked|bumped|struck|smashed|cracked|hurt|injur\w+|fell (?:and|on|onto)[\w\s]{0,16})[\w\s,]{0,25}\bhead\b|head (?:injury|trauma)|fell (?:down|off|from|over)[\w\s]{0,40}head|landed on (?:my|his|her) head|concuss\w+|blow to the head", r"头部?.{0,2}(?:撞|磕|碰|摔|砸)|(?:撞|摔|碰|磕|打|砸)(?:到|伤|了|破)*.{0,6}头|头部?(?:外伤|受伤|撞|被撞|被打|着地)|脑震荡"),
     "anticoagulant": (r"blood thin\w+|warfarin|apixaban|rivaroxaban|xarelto|eliquis|dabigatran|edoxaban|coumadin|heparin|anticoag\w+|clopidogrel|thinners", r"华法林|抗凝|利伐沙班|阿哌沙班|抗凝药|血液稀释|达比加群|氯吡格雷"),
     "head_injury_sign": (
         r"vomit\w*|throw\w* up|threw up|been sick|being sick|knocked out|lost consciousness|passed out|blacked out|unconscious|confus\w+|drows\w+|sleepy|won't wake|clear fluid|blood (?:from|in|coming out of) (?:the |his |her |my )?(?:ears?|nose)|seizure|\bfit\b|worsening headache|headache (?:is )?getting worse|slurr\w*|double vision|memory loss|can't remember|doesn't remember|unequal pupils|pupil\w*",
-        r"呕吐|吐了|昏迷|昏过去|意识|糊涂|嗜睡|流液|流清水|耳朵.{0,3}(?:流|出)血|抽搐|记不得|越来越[痛疼]|想睡",
+        r"呕吐|吐了|一直吐|吐个|昏迷|昏过去|意识|糊涂|嗜睡|流液|流清水|耳朵.{0,3}(?:流|出)血|抽搐|记不得|越来越[痛疼]|想睡",
     ),
     "back_legs": (r"back (?:pain|ache|hurts|injury|is killing)|backache|sciatica|slipped disc|pain in (?:my|his|her|the) (?:lower )?back|(?:lower |bad )back", r"腰痛|腰疼|背痛|坐骨神经|腰椎间盘|腰突"),
     "saddle": (
@@ -203,7 +203,7 @@ PATTERNS: dict[str, tuple[str, str]] = {
         r"stridor|(?:noisy|noise|whistl\w+|crowing|squeak\w*|high.?pitched|harsh|barking|rasping)[\w\s]{0,24}(?:breath\w* in|breathing in|breathes in|breathing|breath|inhal\w+|cough)|barking cough|croup|seal.?like cough|cough like a seal",
         r"喉鸣|吸气.{0,6}(?:声|响)|犬吠样|呼吸有(?:怪|响)声|像狗叫",
     ),
-    "drooling": (r"drool\w*|dribbl\w*|(?:can ?not|can't|cannot|unable to|won't|too sore to|hurts to|refus\w+ to) swallow[\w\s]{0,16}(?:saliva|spit|anything|water|liquids?|own)?|muffled voice|hot potato voice|leaning forward to breathe", r"流口水|口水咽不下|咽不下|吞不下|不能吞咽"),
+    "drooling": (r"drool\w*|dribbl\w*|(?:can ?not|can't|cannot|unable to|won't|too sore to|refus\w+ to) swallow[\w\s]{0,16}(?:saliva|spit|anything|water|liquids?|own)?|muffled voice|hot potato voice|leaning forward to breathe", r"流口水|口水咽不下|咽不下|吞不下|不能吞咽"),
     "choking": (r"chok(?:ing|ed)|something stuck in (?:his|her|my|the) (?:throat|windpipe)|swallowed (?:a |the |an )?(?:button battery|battery|magnet|coin|toy|bead|marble)|inhaled (?:a |the )?(?:peanut|toy|bead|coin|food)|food stuck[\w\s]{0,14}(?:can't|cannot|throat)", r"噎住|呛住|异物卡|卡在喉|吞了(?:电池|纽扣|硬币|磁铁)|气管异物|卡住了喉"),
     "blue": (r"(?:lips?|face|fingers?|skin|tongue|mouth|he|she|baby|child)[\w\s'’]{0,18}\b(?:blue|bluish|purple|grey|gray|mottled)|(?:blue|bluish|grey|gray|mottled)[\w\s]{0,12}(?:lips?|face|skin|fingers|tongue|around)|turn\w* blue|cyano\w+", r"(?:嘴唇|脸|口唇|面色|指甲|舌头|皮肤).{0,4}(?:发紫|发青|青紫|紫|灰|发绀)"),
     "asthma": (r"asthma\w*|inhaler|puffer|salbutamol|albuterol|ventolin|wheez\w*|copd", r"哮喘|喘息|吸入器|沙丁胺醇|慢阻肺"),
@@ -253,16 +253,16 @@ PATTERNS: dict[str, tuple[str, str]] = {
         r"黑便|柏油|大便.{0,4}(?:黑|发黑)|黑色大便",
     ),
     "rectal_bleed_heavy": (
-        r"(?:lots of|a lot of|heavy|heavily|pouring|large amounts? of|clots? of|toilet (?:bowl )?(?:was |is )?full of|passing (?:clots|large)|bright red)[\w\s]{0,18}(?:blood|bleeding)[\w\s]{0,24}(?:stool|poo|rectum|bottom|bowel|toilet|back passage|anus)|(?:rectal|bottom|back passage|rectum|anus)[\w\s]{0,16}bleeding[\w\s]{0,14}(?:heav\w+|won't stop|lots|a lot|clots)|bleed\w*[\w\s]{0,10}(?:from|out of) (?:my |his |her )?(?:bottom|rectum|back passage)[\w\s,]{0,20}(?:heav\w+|lots|a lot|won't stop|clots|stop)|(?:toilet|bowl)[\w\s]{0,14}full of blood",
+        r"(?:lots of|loads? of|a load of|a lot of|heavy|heavily|pouring|large amounts? of|clots? of|toilet (?:bowl )?(?:was |is )?full of|passing (?:clots|large)|bright red)[\w\s]{0,18}(?:blood|bleeding)[\w\s]{0,24}(?:stool|poo|rectum|bottom|bowel|toilet|back passage|anus)|(?:rectal|bottom|back passage|rectum|anus)[\w\s]{0,16}bleeding[\w\s]{0,14}(?:heav\w+|won't stop|lots|a lot|clots)|bleed\w*[\w\s]{0,10}(?:from|out of) (?:my |his |her )?(?:bottom|rectum|back passage)[\w\s,]{0,20}(?:heav\w+|lots|a lot|won't stop|clots|stop)|(?:toilet|bowl)[\w\s]{0,14}full of blood|blood[\w\s,]{0,50}(?:filling|filled|all over)[\w\s]{0,10}(?:bowl|toilet)",
         r"大量便血|便血.{0,5}(?:很多|不止|大量)|拉.{0,3}(?:很多|大量)血|马桶.{0,5}血",
     ),
     "heavy_bleed": (
-        r"(?:bleed\w*|blood)[\w\s,'’]{0,28}(?:won't stop|not stopping|will not stop|doesn't stop|isn't stopping|spurting|gushing|pouring|pumping|everywhere|soaking|soaked|can't stop|cannot stop|wouldn't stop)|(?:spurting|gushing|pouring|squirting)[\w\s]{0,10}blood|can't stop the bleeding|(?:deep|severed|cut off|amputat\w+|stabbed|gunshot|shot in|knife wound|stab wound|been shot)[\w\s]{0,18}(?:wound|finger|arm|leg|hand|artery|chest|stomach|cut)?[\w\s]{0,6}(?:bleed\w*)?|haemorrhag\w+|hemorrhag\w+",
+        r"bleeding (?:a lot|heavily|badly|profusely)|(?:bleed\w*|blood)[\w\s,'’]{0,28}(?:won't stop|not stopping|will not stop|doesn't stop|isn't stopping|spurting|gushing|pouring|pumping|everywhere|soaking|soaked|can't stop|cannot stop|wouldn't stop)|(?:spurting|gushing|pouring|squirting)[\w\s]{0,10}blood|can't stop the bleeding|(?:deep|severed|cut off|amputat\w+|stabbed|gunshot|shot in|knife wound|stab wound|been shot)[\w\s]{0,18}(?:wound|finger|arm|leg|hand|artery|chest|stomach|cut)?[\w\s]{0,6}(?:bleed\w*)?|haemorrhag\w+|hemorrhag\w+",
         r"血流不止|止不住血|喷血|大出血|血止不住|流血不止|大量出血|刀伤|被捅|枪伤|断指",
     ),
     # pregnancy
     "pregnant": (
-        r"pregnan\w+|\d+ weeks? (?:along|gone|gestation)|expecting (?:a baby)?|trimester|missed (?:my |a )?period|late period|period is late|positive (?:pregnancy )?test|ectopic|\bivf\b|miscarr\w+",
+        r"pregnan\w+|\d+ weeks? (?:along|gone|gestation)|expecting a baby|(?:^|\bi'm |\bi am |\bam |\bat )(?:[6-9]|[1-3]\d|4[0-2]) (?:weeks?|wks?)\b(?! old| ago| post)|trimester|missed (?:my |a )?period|late period|period is late|positive (?:pregnancy )?test|ectopic|\bivf\b|miscarr\w+",
         r"怀孕|孕(?:\d|期|妇|早|晚|中)|停经|月经(?:推迟|没来|迟)|宫外孕|验孕|胎",
     ),
     "late_pregnancy_sign": (
@@ -285,7 +285,7 @@ PATTERNS: dict[str, tuple[str, str]] = {
         r"(?:leg|foot|arm|hand|toes?|fingers?|limb)[\w\s,'’]{0,34}(?:cold|ice.?cold|pale|white|blue|no pulse|pulseless|grey|gray|numb|mottled)[\w\s,]{0,30}|(?:cold|ice.?cold|pale|white|no pulse in)[\w\s,]{0,18}(?:leg|foot|arm|hand|limb)",
         r"(?:腿|脚|胳膊|手臂|手|下肢).{0,8}(?:冰凉|发白|苍白|没有?脉搏|发冷|冷|发紫)",
     ),
-    "limb_pain_sudden": (r"sudden\w*[\w\s,]{0,26}(?:pain\w*|hurt\w*|agony|cold|numb|white)[\w\s,]{0,30}|(?:severe|excruciating|terrible|intense|unbearable)[\w\s]{0,14}pain|(?:very|extremely|really|so) painful|hurts (?:like hell|badly|so much|a lot|terribly)", r"突然.{0,10}(?:痛|疼|凉|麻|白)|剧痛|剧烈.{0,3}(?:痛|疼)"),
+    "limb_pain_sudden": (r"out of nowhere|hurts so (?:bad|badly|much)|in agony|sudden\w*[\w\s,]{0,26}(?:pain\w*|hurt\w*|agony|cold|numb|white)[\w\s,]{0,30}|(?:severe|excruciating|terrible|intense|unbearable)[\w\s]{0,14}pain|(?:very|extremely|really|so) painful|hurts (?:like hell|badly|so much|a lot|terribly)", r"突然.{0,10}(?:痛|疼|凉|麻|白)|剧痛|剧烈.{0,3}(?:痛|疼)"),
     "compartment": (r"(?:cast|plaster|fracture|broken (?:leg|arm|wrist|ankle|bone)|crush\w*)[\w\s,'’]{0,60}(?:pain (?:is )?(?:getting )?(?:much )?(?:worse|unbearable)|can't (?:feel|move)|numb|blue|cold|too tight|white|tingling)|bone (?:is )?(?:sticking out|poking|through the skin|showing)|open fracture", r"(?:石膏|骨折).{0,12}(?:越来越痛|麻|发紫|冰凉|没有?知觉)|骨头.{0,4}(?:露出|戳出)"),
     # burns, heat, cold, poison, gas
     "burn_bad": (
@@ -300,7 +300,7 @@ PATTERNS: dict[str, tuple[str, str]] = {
         r"一氧化碳|煤气中毒|煤气|(?:烧炭|炭火|煤炉|热水器|燃气|炭盆).{0,12}(?:头晕|头痛|恶心|晕|呕吐)|(?:头晕|头痛|恶心).{0,12}(?:烧炭|炭火|煤炉|热水器|燃气)",
     ),
     "poison": (
-        r"(?:swallow\w*|drank|drunk|ate|eaten|took|taken|ingest\w*|got into|inhaled|drinking)[\w\s,'’]{0,34}(?:bleach|antifreeze|detergent|pods?|cleaner|pesticide|weed ?killer|rat poison|poison\w*|mushrooms?|berries|paint thinner|petrol|gasoline|button batter\w+|batter(?:y|ies)|paraquat|methanol|drain|nail polish remover|his pills|her pills|my pills|grandma's (?:pills|tablets|medicine)|someone else's (?:pills|tablets))|poison(?:ed|ing)\b|weed ?killer|paraquat",
+        r"(?:swallow\w*|drank|drunk|ate|eaten|took|taken|ingest\w*|got into|inhaled|drinking)[\w\s,'’]{0,34}(?:bleach|antifreeze|detergent|pods?|cleaner|pesticide|weed ?killer|rat poison|poison\w*|mushrooms?|berries|paint thinner|petrol|gasoline|button batter\w+|batter(?:y|ies)|paraquat|methanol|drain|nail polish remover|his pills|her pills|my pills|grandma's (?:pills|tablets|medicine)|someone else's (?:pills|tablets))|poison(?:ed|ing)\b|weed ?killer|paraquat|(?:kid|toddler|child|baby|son|daughter|year.old)[\w\s,'’]{0,20}(?:ate|eaten|swallowed|took|got into)[\w\s'’]{0,18}(?:grand\w+|nan|mum|mom|dad|someone|my|the|some|her sister|his brother)(?:'s|’s)?[\w\s]{0,16}(?:pills?|tablets?|medicine|medication|gummies)",
         r"(?:喝|吃|误服|误食|吞|服)(?:了|下)?.{0,8}(?:农药|漂白|消毒|洁厕|老鼠药|毒|百草枯|清洁剂|蘑菇|汽油|防冻液|洗衣凝珠|甲醇|纽扣电池)|中毒|农药",
     ),
     "overdose": (
@@ -309,21 +309,21 @@ PATTERNS: dict[str, tuple[str, str]] = {
     ),
     "alcohol_bad": (r"(?:drunk|drinking|drank|alcohol|vodka|whisky|whiskey)[\w\s,'’]{0,60}(?:won't wake|can't wake|cannot wake|unconscious|unresponsive|not responding|barely breathing|blue|choking on (?:his|her) vomit)|alcohol poisoning", r"(?:喝酒|醉酒|喝醉|酒).{0,12}(?:叫不醒|昏迷|不省人事|没反应)|酒精中毒"),
     # children
-    "newborn": (r"newborn|new.?born|neonate|(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten|eleven)[\s-]*(?:day|week|wk)s?[\s-]*old|(?:1|2|one|two|one and a half)[\s-]*months?[\s-]*old|(?:baby|infant) (?:is )?(?:under|less than) (?:3|three) months", r"新生儿|(?:满月|没满月|未满月)|(?:\d+|[一二三四五六七八九十]+)天大|(?:\d+|[一二三四五六七八九十]+)周大|出生(?:\d+|[一二三四五六七八九十]+)天|(?:1|2|一|两|二)个月(?:大|的)"),
+    "newborn": (r"newborn|new.?born|neonate|(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten|eleven)[\s-]*(?:day|week|wk)s?[\s-]*old|(?:1|2|one|two|one and a half)[\s-]*months?[\s-]*old|(?:baby|infant) (?:is )?(?:under|less than) (?:3|three) months", r"新生儿|(?:满月|没满月|未满月)|(?:宝宝|婴儿|孩子|女儿|儿子|娃).{0,3}(?:\d{1,2}|[一二三四五六七八九十]+)天|(?:\d+|[一二三四五六七八九十]+)天大|(?:\d+|[一二三四五六七八九十]+)周大|出生(?:\d+|[一二三四五六七八九十]+)天|(?:1|2|一|两|二)个月(?:大|的)"),
     "infant": (r"\bbaby\b|\bbabies\b|infant|newborn|toddler|(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten|eleven)[\s-]*(?:month|mo|week|day)s?[\s-]*old|little one|\b(?:1|one|2|two)[\s-]*years?[\s-]*old|my (?:son|daughter|child|kid)|bub\b", r"宝宝|婴儿|新生儿|个月大|个月的|孩子|小孩|儿子|女儿|娃"),
     "dehydrated": (
-        r"(?:no|fewer|not (?:had|having)|hasn't had|without|dry)[\w\s,]{0,16}(?:wet )?(?:nappies|nappy|diapers?)|(?:hasn't|not|has not|hardly|barely|no)[\w\s]{0,10}(?:peed|weed|wet|urinat\w+|pee\b|passed urine|urine)|no tears|sunken[\w\s]{0,12}(?:eyes?|fontanell?e|soft spot)|(?:eyes|soft spot|fontanell?e)[\w\s]{0,14}sunken|dry (?:mouth|lips|tongue)|dehydrat\w+|won't (?:drink|take (?:any )?fluids)|not drinking|refus\w+ (?:to drink|feeds|all fluids|fluids|the bottle|bottles)|not (?:feeding|taking (?:any )?(?:feeds|milk|fluids))",
+        r"(?:no|fewer|not (?:had|having)|hasn't had|without|dry)[\w\s,]{0,16}(?:wet )?(?:nappies|nappy|diapers?)|(?:hasn't|not|has not|hardly|barely|no)[\w\s]{0,10}(?:peed|weed|wet|urinat\w+|pee\b|passed urine|urine)|no tears|sunken[\w\s]{0,12}(?:eyes?|fontanell?e|soft spot)|(?:eyes|soft spot|fontanell?e)[\w\s]{0,14}sunken|dry (?:mouth|lips|tongue)|dehydrat\w+|won't (?:feed|nurse|drink|take (?:any )?fluids)|not drinking|refus\w+ (?:to drink|feeds|all fluids|fluids|the bottle|bottles)|not (?:feeding|taking (?:any )?(?:feeds|milk|fluids))",
         r"尿布.{0,5}(?:干|没湿)|(?:没有?|很少)(?:小便|尿)|哭.{0,4}没有?眼泪|囟门.{0,3}凹|眼窝.{0,3}凹|脱水|不(?:喝|吃)(?:水|奶)|拒奶",
     ),
     "gut_loss": (r"diarrh\w+|vomit\w*|throw\w* up|runny poo|loose stools?|sick\b|gastro\w*|runs\b|watery", r"腹泻|拉肚子|呕吐|拉稀|吐|水样便"),
     "child_danger": (r"grunting|ribs (?:are )?(?:showing|sucking|pulling)|sucking in (?:at|under|between)[\w\s]{0,8}(?:ribs|neck|chest)|nostrils? flar\w+|head bobbing|pauses in breathing|stops? breathing|floppy|limp|high.?pitched cry|bulging (?:fontanell?e|soft spot)|(?:fontanell?e|soft spot)[\w\s]{0,10}bulg\w+|won't stop (?:crying|screaming)|weak cry|mottled|green vomit|bile", r"呻吟|三凹|鼻翼扇动|呼吸暂停|囟门.{0,3}(?:鼓|凸|隆)|尖叫样哭|软绵绵|皮肤花|吐绿"),
     # mind and violence
     "suicide_passive": (
-        r"(?:wish|wished)[\w\s'’]{0,16}(?:dead|never (?:been )?born|not (?:wake|alive)|wouldn't wake|didn't (?:have to )?(?:exist|wake|live))|(?:don't|do not|dont|no longer|didn't) want to (?:be here|live|exist|be alive|wake up|go on|carry on|continue)(?: any ?more)?|better off (?:dead|without me)|(?:no|isn't any|not any|what's the) (?:reason|point)[\w\s]{0,8}(?:to |in )?(?:liv\w+|going on|go on|being alive|to life|carrying on)|life (?:is|isn't|feels)[\w\s]{0,6}(?:not |n't )?(?:worth living|pointless)|not worth living|tired of (?:living|being alive|life)|can't go on(?: like this)?(?: any ?more)?|want (?:it|everything) (?:all )?to (?:end|stop|be over)|want to disappear|sleep (?:and|forever)[\w\s]{0,10}(?:never|not|forever)[\w\s]{0,8}wak\w*|go to sleep and not wake|ready to die|rather be dead|hate being alive|done with (?:life|living)|burden to (?:everyone|my family|them)",
+        r"(?:wish|wished)[\w\s'’]{0,16}(?:dead|never (?:been )?born|not (?:wake|alive)|wouldn't wake|didn't (?:have to )?(?:exist|wake|live))|(?:don't|do not|dont|no longer|didn't) (?:want to|wanna) (?:be here|live|exist|be alive|wake up|go on|carry on|continue)(?: any ?more)?|better off (?:dead|without me)|(?:no|isn't any|not any|what's the) (?:reason|point)[\w\s]{0,8}(?:to |in )?(?:liv\w+|going on|go on|being alive|to life|carrying on)|life (?:is|isn't|feels)[\w\s]{0,6}(?:not |n't )?(?:worth living|pointless)|not worth living|tired of (?:living|being alive|life)|can't go on(?: like this)?(?: any ?more)?|want (?:it|everything) (?:all )?to (?:end|stop|be over)|want to disappear|nothing (?:left )?to live for|nothing to look forward to any ?more|(?:can't|cannot) do this any ?more|sleep (?:and|forever)[\w\s]{0,10}(?:never|not|forever)[\w\s]{0,8}wak\w*|go to sleep and not wake|ready to die|rather be dead|hate being alive|done with (?:life|living)|burden to (?:everyone|my family|them)",
         r"不想活|活着没(?:有)?意思|活着没(?:有)?意义|不如死|想死|活不下去|没有?活下去|生无可恋|不想醒来|一了百了|希望自己(?:死|消失)|想消失|厌世|活腻|死了算了",
     ),
     "suicide_active": (
-        r"suicid\w*|kill(?:ing)? (?:myself|himself|herself|themselves|themself)|end(?:ing)? (?:my|his|her|their) (?:own )?life|end(?:ing)? it all|take my (?:own )?life|taking my (?:own )?life|want(?:s)? to die|wanna die|going to die by|unalive|kms\b|(?:thinking|think|thoughts?) (?:of|about) (?:dying|death|ending|hurting myself|not being here|jumping)|hurt(?:ing)? myself|harm(?:ing)? (?:myself|himself|herself)|self.?harm\w*|cut(?:ting)? (?:myself|my (?:wrists?|arms?))|hang(?:ing)? myself|jump(?:ing)? (?:off|in front)|drown myself|shoot myself|slit my|overdose on purpose",
+        r"suicid\w*|kill(?:ing)? (?:myself|himself|herself|themselves|themself)|end(?:ing)? (?:my|his|her|their) (?:own )?life|end(?:ing)? it all|(?:want to|wanna|going to|gonna) end (?:it|things|everything)\b|take my (?:own )?life|taking my (?:own )?life|want(?:s)? to die|wanna die|going to die by|unalive|kms\b|(?:thinking|think|thoughts?) (?:of|about) (?:dying|death|ending|hurting myself|not being here|jumping)|hurt(?:ing)? myself|harm(?:ing)? (?:myself|himself|herself)|self.?harm\w*|cut(?:ting)? (?:myself|my (?:wrists?|arms?))|hang(?:ing)? myself|jump(?:ing)? (?:off|in front)|drown myself|shoot myself|slit my|overdose on purpose",
         r"自杀|轻生|结束(?:自己的?)?生命|了结(?:自己|生命)|想死|寻死|自残|割腕|伤害自己|跳楼|上吊|自尽|弄死自己|跳河|跳下去",
     ),
     "suicide_plan": (
@@ -332,7 +332,7 @@ PATTERNS: dict[str, tuple[str, str]] = {
     ),
     "harm_others": (r"(?:want|going|plan\w*|thinking (?:of|about)|urge|thoughts? (?:of|about)|might|will|gonna|afraid i(?:'ll| will| might)|scared i(?:'ll| will| might)) (?:to )?(?:kill(?:ing)?|hurt(?:ing)?|stab(?:bing)?|shoot(?:ing)?|harm(?:ing)?|murder(?:ing)?|strangl\w+) (?:him|her|them|someone|somebody|people|my|the|everyone|him)|voices (?:are )?(?:tell\w*|order\w*|command\w*|say\w*)[\w\s]{0,20}(?:kill|hurt|harm|jump|do it|cut|die)", r"想(?:杀|打死|捅|伤害)(?:了)?(?:他|她|人|别人|孩子)|要杀(?:了)?|杀人|声音(?:让|叫|命令)我"),
     "violence": (
-        r"(?:he|she|husband|wife|partner|boyfriend|girlfriend|ex|dad|father|mum|mother|stepdad|stepfather|brother|uncle|boss|they|someone|somebody|my \w+)\b[\w\s,'’]{0,22}\b(?:hits?|hit me|beats?|beat me|beating me|punch\w*|kick(?:s|ed) me|chok(?:ed|es) me|strangl\w*|slap\w* me|threaten\w* (?:to (?:kill|hurt)|me)|rap(?:ed|es)|molest\w*|sexually|abus(?:es|ed|ing) me|forc(?:ed|es) me (?:to have|into) sex|burn(?:s|ed) me|hurts me|assault\w*|touch(?:es|ed) me (?:where|down|inappropriately)|locks? me|attacked me|pushed me down)|(?:been|was|got|being|am|is being|were) (?:\w+ )?(?:raped|sexually assaulted|assaulted|beaten|strangled|molested|sexually abused|abused|attacked|stabbed|threatened)|domestic (?:violence|abuse)|afraid (?:of my|he'll|she'll|he will|she will|to go home|for my life)|not safe at home|scared (?:of my (?:husband|partner|boyfriend|wife|dad|father)|he'll|he will|to go home)|unsafe at home",
+        r"(?:he|she|husband|wife|partner|boyfriend|girlfriend|ex|dad|father|mum|mother|stepdad|stepfather|brother|uncle|boss|they|someone|somebody|my \w+)\b[\w\s,'’]{0,22}\b(?:hits? (?:me|her|him|us|the (?:kids|children)|my)\b|beats? (?:me|her|him|us|the (?:kids|children)|my)\b|beating me|punch\w*|kick(?:s|ed) me|chok(?:ed|es) me|strangl\w*|slap\w* me|threaten\w* (?:to (?:kill|hurt)|me)|rap(?:ed|es)|molest\w*|sexually|abus(?:es|ed|ing) me|forc(?:ed|es) me (?:to have|into) sex|burn(?:s|ed) me|hurts me|assault\w*|touch(?:es|ed) me (?:where|down|inappropriately)|locks? me|attacked me|pushed me down)|(?:been|was|got|being|am|is being|were) (?:\w+ )?(?:raped|sexually assaulted|assaulted|beaten|strangled|molested|sexually abused|abused|attacked|stabbed|threatened)|domestic (?:violence|abuse)|afraid (?:of my|he'll|she'll|he will|she will|to go home|for my life)|not safe at home|scared (?:of my (?:husband|partner|boyfriend|wife|dad|father)|he'll|he will|to go home)|unsafe at home",
         r"家暴|被.{0,3}(?:打|强奸|性侵|强暴|虐待|掐|威胁)|(?:丈夫|老公|男友|爸爸|他|老婆|男朋友|继父).{0,4}(?:打我|掐我|踢我|威胁|强迫我|虐待我|扇我|摸我)|性侵|强奸|虐待|不敢回家",
     ),
     "eating_danger": (r"(?:haven't|not|hasn't) eaten (?:anything )?(?:for|in) (?:\d+|several|many|a week|days|over a) ?(?:days|week)?[\w\s,]{0,50}(?:faint\w*|weak|collaps\w*|dizzy|chest)|starving myself[\w\s,]{0,40}(?:faint\w*|collaps\w*|chest)", r"几天没吃.{0,10}(?:晕|无力)|绝食"),
@@ -742,6 +742,9 @@ _COMPILED = {
     name: (re.compile(english), re.compile(chinese))
     for name, (english, chinese) in PATTERNS.items()
 }
+_CONTRACTED = re.compile(
+    r"\b(ca|wo|do|does|did|is|are|was|were|has|have|had|could|would|should)nt\b"
+)
 # Patterns whose own words contain a denial ("cannot breathe", "rash doesn't fade").
 _SELF_DENYING = {
     "no_pulse", "severe_breathless", "breathless", "non_blanching", "unresponsive", "drowsy", "bladder_loss",
@@ -759,7 +762,7 @@ _DENIED_BEFORE = re.compile(
 
 def said_signs(text: str) -> set[str]:
     """Names of the signs that the words of one message give."""
-    plain = text.replace("\u2019", "'").lower()
+    plain = _CONTRACTED.sub(r"\1n't", text.replace("\u2019", "'").lower())
     tokens = tokenize(plain)
     found = {
         name
