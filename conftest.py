@@ -92,7 +92,13 @@ from django.test import Client  # noqa: E402
 
 from praxis.accounts.access import Principal  # noqa: E402
 from praxis.accounts.models import Membership, Role, User, Workspace  # noqa: E402
+from praxis.local.preparation import (  # noqa: E402
+    compile_translations,
+    translation_directories,
+)
 from tests.fakes import ModelServer  # noqa: E402
+
+compile_translations(translation_directories())
 
 PASSWORD = "correct horse battery staple"
 
@@ -120,6 +126,22 @@ def _empty_cache() -> Iterator[None]:
     if OWN_REDIS:
         cache.clear()
     yield
+
+
+@pytest.fixture(scope="session")
+def make_server_directory() -> Iterator[Callable[[], Path]]:
+    """`make_server_directory()`: an empty directory for embedded servers.
+
+    Its path is short enough for sockets, and it lies outside pytest's own directories: under root
+    PostgreSQL runs as another user, from whom every other run of pytest takes the way in.
+    """
+    with contextlib.ExitStack() as stack:
+        yield lambda: Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="praxis-srv-")))
+
+
+@pytest.fixture
+def server_directory(make_server_directory: Callable[[], Path]) -> Path:
+    return make_server_directory()
 
 
 # The cast: one workspace with a person in every role, and a stranger with a workspace of their own.

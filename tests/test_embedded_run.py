@@ -4,10 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -89,13 +87,6 @@ class Run:
         return [path.name for path in self.tmp.glob("praxis*")]
 
 
-@pytest.fixture
-def tmp() -> Iterator[Path]:
-    """A temporary directory with a path that is short enough for sockets."""
-    with tempfile.TemporaryDirectory(prefix="run-") as directory:
-        yield Path(directory)
-
-
 def stop(run: Run, signum: signal.Signals) -> None:
     run.process.send_signal(signum)
     output = run.process.communicate(timeout=60)[0].decode()
@@ -103,16 +94,18 @@ def stop(run: Run, signum: signal.Signals) -> None:
     assert (run.processes(), run.left()) == ([], []), output
 
 
-def test_a_run_that_is_stopped_leaves_no_process_and_no_file(tmp: Path) -> None:
-    run = Run(tmp, seconds=60)
+def test_a_run_that_is_stopped_leaves_no_process_and_no_file(server_directory: Path) -> None:
+    run = Run(server_directory, seconds=60)
     run.wait_until_started()
     assert len(run.processes()) > 3, "PostgreSQL and Valkey run"
     assert len(run.left()) == 1
     stop(run, signal.SIGINT)
 
 
-def test_a_run_that_is_killed_leaves_no_process_and_the_next_removes_its_files(tmp: Path) -> None:
-    run = Run(tmp, seconds=60)
+def test_a_run_that_is_killed_leaves_no_process_and_the_next_removes_its_files(
+    server_directory: Path,
+) -> None:
+    run = Run(server_directory, seconds=60)
     run.wait_until_started()
     run.process.kill()
     run.process.communicate()
@@ -122,7 +115,7 @@ def test_a_run_that_is_killed_leaves_no_process_and_the_next_removes_its_files(t
     assert run.processes() == []
     left = run.left()
     assert len(left) == 1
-    following = Run(tmp, seconds=60)
+    following = Run(server_directory, seconds=60)
     following.wait_until_started()
     assert len(following.left()) == 1 and following.left() != left
     stop(following, signal.SIGTERM)

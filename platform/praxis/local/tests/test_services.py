@@ -39,8 +39,10 @@ def ask_postgres(url: str, question: str) -> object:
         return row[0] if row else None
 
 
-def test_postgres_keeps_its_rows_over_a_crash(tmp_path: Path, services: list[Service]) -> None:
-    first = start_postgres(tmp_path / "pg")
+def test_postgres_keeps_its_rows_over_a_crash(
+    server_directory: Path, services: list[Service]
+) -> None:
+    first = start_postgres(server_directory / "pg")
     services.append(first)
     with psycopg.connect(first.url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
@@ -51,55 +53,59 @@ def test_postgres_keeps_its_rows_over_a_crash(tmp_path: Path, services: list[Ser
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     first.process.wait()
-    assert (tmp_path / "pg" / "data" / "postmaster.pid").exists()
-    second = start_postgres(tmp_path / "pg")
+    assert (server_directory / "pg" / "data" / "postmaster.pid").exists()
+    second = start_postgres(server_directory / "pg")
     services.append(second)
     assert second.url == first.url
     assert ask_postgres(second.url, "SELECT answer FROM kept") == 42
 
 
 def test_postgres_starts_although_its_old_pid_is_another_program_now(
-    tmp_path: Path, services: list[Service]
+    server_directory: Path, services: list[Service]
 ) -> None:
-    start_postgres(tmp_path / "pg", durable=False).stop()
-    (tmp_path / "pg" / "data" / "postmaster.pid").write_text(f"{os.getpid()}\n")
-    services.append(start_postgres(tmp_path / "pg", durable=False))
+    start_postgres(server_directory / "pg", durable=False).stop()
+    (server_directory / "pg" / "data" / "postmaster.pid").write_text(f"{os.getpid()}\n")
+    services.append(start_postgres(server_directory / "pg", durable=False))
     assert ask_postgres(services[0].url, "SELECT 1") == 1
 
 
 def test_postgres_needs_the_password_and_listens_on_no_port(
-    tmp_path: Path, services: list[Service]
+    server_directory: Path, services: list[Service]
 ) -> None:
-    service = start_postgres(tmp_path / "pg", durable=False)
+    service = start_postgres(server_directory / "pg", durable=False)
     services.append(service)
-    wrong = service.url.replace(f":{(tmp_path / 'pg' / 'password').read_text()}@", ":wrong@")
+    wrong = service.url.replace(
+        f":{(server_directory / 'pg' / 'password').read_text()}@", ":wrong@"
+    )
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(wrong)
     assert ask_postgres(service.url, "SHOW listen_addresses") == ""
     assert ask_postgres(service.url, "SHOW fsync") == "off"
-    assert stat.S_IMODE((tmp_path / "pg" / "password").stat().st_mode) == 0o600
+    assert stat.S_IMODE((server_directory / "pg" / "password").stat().st_mode) == 0o600
 
 
-def test_a_start_on_damaged_files_says_what_postgres_says(tmp_path: Path) -> None:
-    start_postgres(tmp_path / "pg", durable=False).stop()
-    (tmp_path / "pg" / "data" / "PG_VERSION").write_text("9.6\n")
+def test_a_start_on_damaged_files_says_what_postgres_says(server_directory: Path) -> None:
+    start_postgres(server_directory / "pg", durable=False).stop()
+    (server_directory / "pg" / "data" / "PG_VERSION").write_text("9.6\n")
     with pytest.raises(ServiceFailed, match=r"(?s)stopped with exit code 1.*9\.6"):
-        start_postgres(tmp_path / "pg", durable=False)
+        start_postgres(server_directory / "pg", durable=False)
 
 
-def test_valkey_keeps_its_keys_and_its_address(tmp_path: Path, services: list[Service]) -> None:
-    first = start_valkey(tmp_path / "vk")
+def test_valkey_keeps_its_keys_and_its_address(
+    server_directory: Path, services: list[Service]
+) -> None:
+    first = start_valkey(server_directory / "vk")
     with contextlib.closing(redis.Redis.from_url(first.url)) as client:
         client.set("kept", "yes")
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         assert client.config_get("port") == {"port": "0"}
     first.stop()
-    second = start_valkey(tmp_path / "vk")
+    second = start_valkey(server_directory / "vk")
     services.append(second)
     assert second.url == first.url
     with contextlib.closing(redis.Redis.from_url(second.url)) as client:
         assert client.get("kept") == b"yes"
-    nameless = second.url.replace(f":{(tmp_path / 'vk' / 'password').read_text()}@", "")
+    nameless = second.url.replace(f":{(server_directory / 'vk' / 'password').read_text()}@", "")
     with (
         contextlib.closing(redis.Redis.from_url(nameless)) as client,
         pytest.raises(redis.AuthenticationError),
@@ -107,15 +113,15 @@ def test_valkey_keeps_its_keys_and_its_address(tmp_path: Path, services: list[Se
         client.ping()
 
 
-def test_a_long_path_gets_short_sockets_that_go_away(tmp_path: Path) -> None:
-    directory = tmp_path / ("long" * 30)
+def test_a_long_path_gets_short_sockets_that_go_away(server_directory: Path) -> None:
+    directory = server_directory / ("long" * 30)
     with embedded_services(directory, durable=False) as (database_url, redis_url):
         assert ask_postgres(database_url, "SELECT 1") == 1
         with contextlib.closing(redis.Redis.from_url(redis_url)) as client:
             assert client.ping()
             socket = Path(str(client.connection_pool.connection_kwargs["path"]))
         assert len(os.fsencode(socket)) <= LONGEST_SOCKET_PATH
-        assert not socket.is_relative_to(tmp_path)
+        assert not socket.is_relative_to(server_directory)
     assert not socket.parent.exists()
 
 
@@ -133,10 +139,10 @@ time.sleep(60)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal")
 def test_they_end_with_a_parent_that_is_killed_and_start_again(
-    tmp_path: Path, services: list[Service]
+    server_directory: Path, services: list[Service]
 ) -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(tmp_path)],
+        [sys.executable, "-c", PARENT, str(server_directory)],
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
@@ -147,8 +153,8 @@ def test_they_end_with_a_parent_that_is_killed_and_start_again(
     parent.kill()
     parent.wait()
     # At once, while they may still be on their way out.
-    services.append(start_postgres(tmp_path / "pg", durable=False))
-    services.append(start_valkey(tmp_path / "vk", durable=False))
+    services.append(start_postgres(server_directory / "pg", durable=False))
+    services.append(start_valkey(server_directory / "vk", durable=False))
     assert ask_postgres(services[0].url, "SELECT 1") == 1
 
     def ended(pid: int) -> bool:

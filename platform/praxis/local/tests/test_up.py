@@ -103,9 +103,9 @@ def until(condition: Callable[[], bool], seconds: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def var(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def var(make_server_directory: Callable[[], Path]) -> Path:
     """One data directory for all tests here: only the first start is a first start."""
-    return tmp_path_factory.mktemp("up") / "var"
+    return make_server_directory() / "var"
 
 
 @pytest.fixture(scope="module")
