@@ -1,7 +1,7 @@
 """A base small enough to train in a second, data sets, and a run ready to be worked on."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from modeling.training.tests.conftest import conversation, model_dir
 from praxis.accounts.access import Principal
 from praxis.accounts.models import User
 from praxis.assistants import registry
-from praxis.assistants.contract import Assistant, Chain, Done, Turn
+from praxis.assistants.contract import Assistant, Chain, Done, Event, Proposal, Token, Turn
 from praxis.jobs.models import Job
 from praxis.tuning.datasets import store_upload
 from praxis.tuning.models import DatasetVersion, TuningRun
@@ -40,8 +40,13 @@ def _var(tmp_path: Path, settings: Any, model_dir: Path) -> None:
 def assistant(monkeypatch: pytest.MonkeyPatch) -> Assistant:
     """An assistant whose one chain lets the model answer."""
 
-    def propose(turn: Turn) -> None:
-        return None
+    def propose(turn: Turn) -> Proposal:
+        def speak() -> Iterator[Event]:
+            question = [{"role": "user", "content": turn.text}]
+            for piece in turn.model.stream(question, max_tokens=50):
+                yield Token(text=piece)
+
+        return Proposal(confidence=0.9, basis="a test", speak=speak)
 
     declared = Assistant(
         slug=SLUG,

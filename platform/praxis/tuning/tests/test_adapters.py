@@ -13,6 +13,8 @@ from modeling.weights.manifest import write_manifest
 from praxis.accounts.access import Principal
 from praxis.accounts.models import AuditEntry, User, Workspace
 from praxis.assistants.models import AssistantSettings
+from praxis.conversations.services import post_message, start_conversation
+from praxis.conversations.tests.conftest import finish, live
 from praxis.tuning.adapters import (
     AdapterRefused,
     adapters_directory,
@@ -25,6 +27,8 @@ from praxis.tuning.adapters import (
 from praxis.tuning.models import Adapter
 from praxis.tuning.tests.conftest import SLUG
 from tests.fakes import ModelServer
+
+__all__ = ["live"]
 
 MakeAdapter = Callable[..., Adapter]
 
@@ -60,7 +64,7 @@ def chosen(workspace: Workspace) -> Adapter | None:
     return AssistantSettings.objects.get(workspace=workspace, assistant=SLUG).adapter
 
 
-def test_promotion_changes_what_the_next_turn_asks_for(
+def test_promotion_loads_the_adapter_and_is_recorded(
     admin: User,
     client_for: Callable[[User], Client],
     workspace: Workspace,
@@ -80,6 +84,29 @@ def test_promotion_changes_what_the_next_turn_asks_for(
     assert adapter.state == Adapter.State.SERVING
     entry = AuditEntry.objects.get(action="adapter.promote")
     assert (entry.object_id, entry.detail["assistant"]) == (str(adapter.pk), SLUG)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_next_turn_asks_the_promoted_adapter(
+    principal: Principal,
+    member: User,
+    principal_of: Callable[..., Principal],
+    make_adapter: MakeAdapter,
+    live: ModelServer,
+) -> None:
+    person = principal_of(member)
+    conversation = start_conversation(principal=person, assistant=SLUG)
+
+    def model_asked() -> str:
+        finish(post_message(principal=person, conversation=conversation, text="Hello"))
+        return str(live.chats()[-1]["model"])
+
+    assert model_asked() == live.chat_model
+    adapter = make_adapter()
+    promote(principal=principal, assistant=SLUG, adapter=adapter)
+    assert model_asked() == adapter.name
+    go_back(principal=principal, assistant=SLUG)
+    assert model_asked() == live.chat_model
 
 
 def test_one_click_returns_to_what_was_there_before(
