@@ -1,5 +1,6 @@
 """A version's text as the document page shows it: blocks in groups, pages, and the cited span."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -9,6 +10,7 @@ from praxis.knowledge.models import DocumentVersion
 
 PART_CHARACTERS = 60_000
 """A long document is shown in parts of about this size; a part holds whole blocks."""
+_NUMBER = re.compile(r"\(?[0-9a-z]{1,3}[.)、]")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class ShownBlock:
     page: int | None
     """Set on the first block of a page."""
     segments: list[Segment]
+    numbered: bool
+    """A list item that carries its own number, so it needs no bullet."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ def _shown(
             level=min(level + 2, 6),
             page=pages.get(start),
             segments=_segments(version.text, start, end, span),
+            numbered=kind == "item" and _NUMBER.match(version.text, start, end) is not None,
         )
 
 

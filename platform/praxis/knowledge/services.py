@@ -134,11 +134,16 @@ def delete_corpus(corpus: Corpus) -> None:
 
 def _stop_and_forget_files(versions: DocumentVersionQuerySet) -> None:
     """Ask the jobs to stop, and delete the files once the rows are gone for good."""
-    names = []
+    names: list[str] = []
     for version in versions.without_text().select_related("job"):
-        names.append(version.file.name)
+        names.append(str(version.file))
         if version.job is not None and not version.job.is_finished:
             # The job's row is locked first here and in `JobRun.transaction`, so neither waits for
             # the other in a circle.
             request_cancel(version.job)
-    transaction.on_commit(lambda: [default_storage.delete(name) for name in names])
+
+    def delete_files() -> None:
+        for name in names:
+            default_storage.delete(name)
+
+    transaction.on_commit(delete_files)

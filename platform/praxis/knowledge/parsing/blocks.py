@@ -51,7 +51,7 @@ _INVISIBLE = re.compile(
     "\U000e0000-\U000e0fff\U0001bca0-\U0001bca3]"
 )
 _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_SPACES = re.compile(r"[^\S\n]+")
+_BULLET = re.compile(r"^(?:[-–•·▪●○*]\s+)+")
 
 
 def strip_invisible(text: str) -> tuple[str, int]:
@@ -70,6 +70,11 @@ def clean_lines(text: str) -> str:
     text = _INVISIBLE.sub("", _CONTROL.sub("", unicodedata.normalize("NFC", text)))
     lines = text.replace("\r\n", "\n").replace("\r", "\n").expandtabs(4).split("\n")
     return "\n".join(line.rstrip() for line in lines).strip("\n")
+
+
+def without_bullet(text: str) -> str:
+    """A list item without its mark; numbers stay, because other sentences refer to them."""
+    return _BULLET.sub("", text)
 
 
 def record(header: list[str], cells: list[str]) -> str:

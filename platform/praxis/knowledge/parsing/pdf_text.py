@@ -9,7 +9,7 @@ from statistics import median
 from pypdf import PdfReader
 from pypdf.errors import DependencyError, LimitReachedError, PyPdfError
 
-from .blocks import MAX_PAGES, Block, Page, Refused, clean_line
+from .blocks import MAX_PAGES, Block, Page, Refused, clean_line, without_bullet
 
 _ITEM = re.compile(r"^(?:[-–•·▪●○*]|\d{1,3}[.)]|\(\w{1,3}\)|[a-z]\))\s+")
 _NUMBERED_HEADING = re.compile(r"^(\d{1,2}(?:\.\d{1,2}){0,3})\.?\s+\S.{1,90}$")
@@ -85,7 +85,12 @@ def _blocks(lines: list[str], titles: dict[str, int]) -> Iterator[Block]:
 
     def closed() -> Iterator[Block]:
         if open_lines:
-            yield Block("item" if open_kind == "item" else "paragraph", _joined(open_lines))
+            text = _joined(open_lines)
+            yield (
+                Block("item", without_bullet(text))
+                if open_kind == "item"
+                else Block("paragraph", text)
+            )
             open_lines.clear()
 
     for line in lines:

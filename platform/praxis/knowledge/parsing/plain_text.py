@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from charset_normalizer import from_bytes
 
-from .blocks import Block, Page, Refused, clean_line, clean_lines, strip_invisible
+from .blocks import Block, Page, Refused, clean_line, clean_lines, strip_invisible, without_bullet
 
 BLOCKS_A_PART = 200
 """How many blocks a format without pages reports at a time, so that progress moves."""
@@ -133,7 +133,7 @@ def _items(lines: list[str]) -> Iterator[Block]:
     item: list[str] = []
     for line in lines:
         if _ITEM.match(line) and item:
-            yield Block("item", clean_line(" ".join(item)))
+            yield Block("item", without_bullet(clean_line(" ".join(item))))
             item = []
         item.append(line)
-    yield Block("item", clean_line(" ".join(item)))
+    yield Block("item", without_bullet(clean_line(" ".join(item))))

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +21,9 @@ _READ_BYTES = 1 << 18
 _BOOTSTRAP = "import sys; sys.path.append(sys.argv.pop(1)); from parsing.child import main; main()"
 
 
-def read_file(file: IO[bytes], known: Format, *, seconds: float = WALL_SECONDS) -> Iterator[Page]:
+def read_file(
+    file: IO[bytes], known: Format, *, seconds: float = WALL_SECONDS
+) -> Generator[Page, None, None]:
     """Pages as the child finds them. `file` needs a file descriptor, at its start.
 
     Raises `blocks.Refused`. Closing the iterator ends the child.
@@ -51,7 +53,7 @@ def read_file(file: IO[bytes], known: Format, *, seconds: float = WALL_SECONDS) 
                 raise Refused("too_much_text", limit=MAX_CHARACTERS)
             yield page
         if not ended:
-            raise _death(child.wait(timeout=5))
+            raise _death(child)
     finally:
         child.stdout.close()
         if child.poll() is None:
@@ -66,7 +68,8 @@ def _lines(pipe: IO[bytes], deadline: float, seconds: float) -> Iterator[bytes]:
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
         while True:
-            if not selector.select(max(deadline - time.monotonic(), 0)):
+            seconds_left = deadline - time.monotonic()
+            if seconds_left <= 0 or not selector.select(seconds_left):
                 raise Refused("timeout", seconds=round(seconds))
             piece = os.read(descriptor, _READ_BYTES)
             if not piece:
@@ -106,8 +109,14 @@ def _page(message: dict[str, Any]) -> Page:
     return page
 
 
-def _death(returncode: int) -> Refused:
-    """Why the child ended without saying so."""
-    if returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+def _death(child: subprocess.Popen[bytes]) -> Refused:
+    """Why the child fell silent without a last word."""
+    try:
+        returncode = child.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        return Refused("crashed")
+    if returncode == -signal.SIGXCPU:
         return Refused("timeout", seconds=WALL_SECONDS)
+    if returncode == -signal.SIGKILL:  # the kernel's, when memory runs out
+        return Refused("memory")
     return Refused("crashed")

@@ -121,7 +121,7 @@ BLOCK = st.builds(
 def test_no_text_is_lost_and_no_chunk_is_too_long(found: list[Block]) -> None:
     reading = reading_of(*found)
     spans = spans_of(reading)
-    covered = set()
+    covered: set[int] = set()
     for span in spans:
         text = reading.text[span.start : span.end]
         assert text.strip() and estimate_tokens(text) <= MAX_TOKENS * 1.05 + 1

@@ -30,6 +30,11 @@ def run_again(job: Job) -> Job:
     return Job.objects.get(pk=job.pk)
 
 
+def job_of(version: DocumentVersion) -> Job:
+    assert version.job_id is not None
+    return Job.objects.get(pk=version.job_id)
+
+
 def stored_files() -> list[Path]:
     return [path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file()]
 
@@ -89,9 +94,8 @@ def test_a_file_of_nothing_is_refused(add_document: AddDocument) -> None:
 def test_the_cause_is_told_in_the_language_of_who_uploaded_it(
     corpus: Corpus, admin: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spoken = []
     monkeypatch.setattr(
-        ingestion, "sentence", lambda *_: spoken.append(ingestion.translation.get_language()) or "-"
+        ingestion, "sentence", lambda *_: f"said in {ingestion.translation.get_language()}"
     )
     admin.language = "zh-hans"
     admin.save()
@@ -100,7 +104,8 @@ def test_the_cause_is_told_in_the_language_of_who_uploaded_it(
     )
     assert version.job_id
     run_job(version.job_id)
-    assert spoken == ["zh-hans"]
+    version.refresh_from_db()
+    assert version.error == "said in zh-hans"
 
 
 def test_it_waits_for_the_embedding_server_and_then_goes_on(
@@ -108,7 +113,7 @@ def test_it_waits_for_the_embedding_server_and_then_goes_on(
 ) -> None:
     model_server.down()
     version = add_document("a.md", files.MARKDOWN)
-    job = Job.objects.get(pk=version.job_id)
+    job = job_of(version)
     assert (job.state, job.stage) == (JobState.QUEUED, "Waiting for the embedding server")
     assert job.message and job.next_attempt_at > timezone.now()
     assert version.document.current_version is None
@@ -168,10 +173,15 @@ def test_a_crash_in_the_middle_loses_and_doubles_nothing(
     assert version.document.current_version is None
 
     asked: list[int] = []
-    monkeypatch.setattr(ingestion, "embed", lambda texts: asked.append(len(texts)) or real(texts))
+
+    def embed_and_count(texts: list[str]) -> list[list[float]]:
+        asked.append(len(texts))
+        return real(texts)
+
+    monkeypatch.setattr(ingestion, "embed", embed_and_count)
     read = []
     monkeypatch.setattr(ingestion, "_read", lambda *_: read.append(1))
-    job = Job.objects.get(pk=version.job_id)
+    job = job_of(version)
     assert run_again(job).state == JobState.SUCCEEDED
     assert not read, "the file was read a second time"
     assert sum(asked) == len(wanted) - batches_before * ingestion.BATCH
@@ -302,7 +312,7 @@ def test_a_document_deleted_while_it_is_read_is_gone(
     assert version.job_id
     run_job(version.job_id)
     assert not Chunk.objects.exists() and not DocumentVersion.objects.exists()
-    assert Job.objects.get(pk=version.job_id).is_finished
+    assert job_of(version).is_finished
 
 
 def test_a_failed_upload_leaves_no_file(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:

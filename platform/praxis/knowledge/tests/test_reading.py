@@ -180,3 +180,8 @@ def test_the_child_cannot_reach_the_network_or_write(tmp_path: object) -> None:
     )
     assert done.stdout.split() == ["PermissionError"] * 4 + ["MemoryError"]
     assert not target.exists()
+
+
+def test_bullets_are_no_part_of_the_text() -> None:
+    reading = read("a.txt", "Bring:\n\n• a lamp\n• two -3 °C bottles\n".encode())
+    assert blocks(reading)[1:] == [("item", "a lamp"), ("item", "two -3 °C bottles")]
