@@ -221,8 +221,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    # httpx logs every request at INFO.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "sentence_transformers"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         api_key = _api_key(options.api_key_env, options.host)
         listener = _listen(options.host, options.port)

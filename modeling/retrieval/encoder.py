@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sentence_transformers import SentenceTransformer
+from transformers.utils import logging as transformers_logging
 
 Vectors = npt.NDArray[np.float32]
 
@@ -21,6 +22,7 @@ class Encoder:
                 f"{folder} is not a sentence-transformers model: it has no modules.json"
             )
         torch.set_num_threads(num_threads)
+        transformers_logging.disable_progress_bar()
         self._model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
         self._model.eval()
         # The fast tokenizer keeps truncation and padding as state, so it is not shared at once.

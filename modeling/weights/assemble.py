@@ -171,7 +171,9 @@ def _convert_to_hugging_face(gguf_path: Path, folder: Path) -> None:
     # Imported here: they cost seconds, and serving doesn't need them.
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()
     source: dict[str, Any] = {"gguf_file": gguf_path.name, "local_files_only": True}
     tokenizer = AutoTokenizer.from_pretrained(gguf_path.parent, **source)
     loaded = AutoModelForCausalLM.from_pretrained(gguf_path.parent, dtype=torch.float32, **source)

@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def test_it_sends_each_word_when_the_engine_has_it(shared_server: Running) -> No
             if '"content":"w' in line:
                 arrivals.append(time.monotonic())
     assert len(arrivals) == 4
-    assert all(later - earlier > 0.15 for earlier, later in pairwise(arrivals))
+    assert arrivals[-1] - arrivals[0] > 0.6
 
 
 def test_it_returns_a_whole_answer_and_counts_its_tokens(server: Running) -> None:

