@@ -14,7 +14,7 @@ PARALLEL = 8
 KEEP_REQUESTS = timedelta(hours=24)
 
 
-@shared_task(queue="interactive", ignore_result=True)
+@shared_task(ignore_result=True)
 def deliver_due() -> int:
     """Send what is due until nothing is; also rung every few seconds by beat. The number sent."""
     sent = 0
@@ -31,7 +31,7 @@ def _attempt_and_close(delivery: WebhookDelivery) -> None:
         connections.close_all()
 
 
-@shared_task(queue="interactive", ignore_result=True)
+@shared_task(ignore_result=True)
 def forget_idempotent_requests() -> int:
     old = IdempotentRequest.objects.filter(created_at__lt=timezone.now() - KEEP_REQUESTS)
     return old.delete()[0]

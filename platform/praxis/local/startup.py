@@ -115,7 +115,8 @@ def _start(supervisor: Supervisor, stack: contextlib.ExitStack, began: float) ->
         )
 
     child("web", "web", web_socket, stage=WEB, grace_seconds=GRACEFUL_WEB_SECONDS + 4)
-    child("worker", "worker", "interactive,ingest", 2, stage=WORKERS, grace_seconds=12)
+    child("worker", "worker", "interactive", 2, stage=WORKERS, grace_seconds=12)
+    child("ingest", "worker", "ingest", 1, stage=WORKERS, grace_seconds=12)
     child("tuning", "worker", "tuning", 1, stage=WORKERS, grace_seconds=12)
     child("beat", "beat", run / "beat-schedule", stage=WEB, grace_seconds=4)
     ready_urls = _start_processes_of_apps(supervisor)
