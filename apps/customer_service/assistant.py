@@ -4,9 +4,10 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
+from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, override
@@ -14,7 +15,8 @@ from django.utils.translation import gettext_lazy, override
 from apps.customer_service import actions
 from apps.customer_service.demo import seed
 from apps.customer_service.endpoints import endpoint_of
-from apps.customer_service.intents import IntentIndex, rank
+from apps.customer_service.generative import MOST_TOKENS, read_answer
+from apps.customer_service.intents import IntentIndex, choose_intent, rank
 from apps.customer_service.models import ServiceDefinition
 from apps.customer_service.phrases import only_abuse
 from apps.customer_service.policy import Outcome, advance
@@ -25,7 +27,7 @@ from apps.customer_service.replies import (
     shown,
     translate,
 )
-from apps.customer_service.schema import Intent, Service
+from apps.customer_service.schema import Intent, Service, Slot
 from apps.customer_service.tracker import (
     Ranking,
     State,
@@ -33,7 +35,7 @@ from apps.customer_service.tracker import (
     empty_state,
     read,
 )
-from apps.customer_service.values import WrongValue, choices_of, normalise
+from apps.customer_service.values import Choice, Found, WrongValue, choices_of, normalise
 from praxis.assistants.contract import (
     Assistant,
     Chain,
@@ -53,6 +55,8 @@ INSTRUCTIONS = (
     "Be short and friendly. If the documents don't say it, say that you don't know."
 )
 KEY_SPACE = uuid.UUID("5f1a3c1e-6d0b-5a39-9d0c-0d6b7a1f3e55")
+MODEL_TOO_SMALL_TO_READ = "smollm2-135m-instruct"
+"""The shipped model; the figures are in `generative.py`."""
 DOCUMENTS = extractive_chain()
 DOCUMENTS_ENOUGH = 0.5
 """A question beside a wish is answered from the documents from this confidence on."""
@@ -108,7 +112,8 @@ def track(turn: Turn) -> State:
         state,
         turn.text,
         today=timezone.localdate(),
-        recognise=lambda text, evidence: embed.rank(_index(definition_id), text, evidence),
+        recognise=lambda text, evidence: embed.rank(definition_id, text, evidence),
+        read_more=lambda slot, text, choices: _read_more(turn, slot, text, choices),
     )
     return advance(service, state, reading, turn=turn.number, text=turn.text)
 
@@ -120,20 +125,55 @@ class _Embedding:
         self.turn = turn
         self.failed = False
 
-    def rank(self, index: IntentIndex, text: str, evidence: frozenset[str]) -> Ranking:
+    def rank(self, definition_id: int, text: str, evidence: frozenset[str]) -> Ranking:
+        index, service = _index(definition_id), _service(definition_id)
+
+        def choose(text: str, names: Sequence[str]) -> str:
+            intents = [service.intent(name) for name in names]
+            return choose_intent(text, intents, complete=partial(_complete, self.turn))
+
         if not self.failed:
             try:
-                return rank(index, text, embed=self.turn.model.embed, evidence=evidence)
+                return rank(
+                    index,
+                    text,
+                    embed=self.turn.model.embed,
+                    evidence=evidence,
+                    choose=choose if _model_can_read() else None,
+                )
             except ModelUnavailable:
                 self.failed = True
         return rank(index, text, embed=None, evidence=evidence)
+
+
+def _model_can_read() -> bool:
+    return bool(settings.LLM_MODEL != MODEL_TOO_SMALL_TO_READ)
+
+
+def _complete(turn: Turn, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any]) -> str:
+    return "".join(turn.model.stream(messages, max_tokens=MOST_TOKENS, json_schema=schema))
+
+
+def _read_more(turn: Turn, slot: Slot, text: str, choices: Sequence[Choice]) -> Sequence[Found]:
+    """The second reading of an answer; nothing when the model server is down."""
+    try:
+        return read_answer(
+            slot,
+            text,
+            choices,
+            today=timezone.localdate(),
+            embed=turn.model.embed,
+            complete=partial(_complete, turn) if _model_can_read() else None,
+        )
+    except ModelUnavailable:
+        return []
 
 
 def _choose_service(turn: Turn, state: State, published: Sequence[int], embed: _Embedding) -> State:
     """Between tasks, the service whose intents the message is nearest to."""
     if len(published) < 2 or state["intent"] or state["waiting"] or state["asked"]:
         return state
-    scores = {pk: embed.rank(_index(pk), turn.text[:600], frozenset()).scored for pk in published}
+    scores = {pk: embed.rank(pk, turn.text[:600], frozenset()).scored for pk in published}
     best = max(published, key=lambda pk: scores[pk][0][1] if scores[pk] else 0.0)
     if best == state["definition"] or not scores[best]:
         return state

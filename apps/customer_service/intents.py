@@ -9,14 +9,17 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from apps.customer_service.phrases import telling_words
-from apps.customer_service.schema import Service
+from apps.customer_service.schema import Intent, Service
 from apps.customer_service.tracker import Ranking
 
 Embed = Callable[[Sequence[str]], list[list[float]]]
+Complete = Callable[[Sequence[Mapping[str, str]], Mapping[str, Any]], str]
+"""`complete(messages, json_schema)`: the model's answer, which has the schema's form."""
 Choose = Callable[[str, Sequence[str]], str]
 """`choose(text, names)`: the model's pick, or "" for none of them."""
 
@@ -141,20 +144,23 @@ def _stands_out(scored: Sequence[tuple[str, float]], least: float) -> bool:
     return len(scored) == 1 or scored[0][1] - scored[1][1] >= MARGIN
 
 
-def choice_schema(names: Sequence[str]) -> dict[str, object]:
-    """The JSON schema that lets the model pick one of the names or "none"."""
-    return {
+def choose_intent(text: str, intents: Sequence[Intent], *, complete: Complete) -> str:
+    """The model's pick among intents that the embedding could not tell apart; "" for none."""
+    names = [intent.name for intent in intents]
+    schema = {
         "type": "object",
-        "properties": {"intent": {"type": "string", "enum": [*names, "none"]}},
+        "properties": {"intent": {"enum": [*names, "none"]}},
         "required": ["intent"],
         "additionalProperties": False,
     }
-
-
-def read_choice(answer: str, names: Sequence[str]) -> str:
-    """The name in the model's answer, or "" when it isn't one of them."""
+    listed = "\n".join(f"{intent.name}: {intent.description}" for intent in intents)
+    messages = [
+        {"role": "system", "content": f"Which of these does the customer want?\n{listed}\nnone"},
+        {"role": "user", "content": f"Message: {text[:400]}\nAnswer as JSON:"},
+    ]
     try:
-        chosen = json.loads(answer).get("intent")
-    except (json.JSONDecodeError, AttributeError):
+        answer = json.loads(complete(messages, schema))
+    except json.JSONDecodeError:
         return ""
+    chosen = answer.get("intent") if isinstance(answer, dict) else None
     return chosen if chosen in names else ""

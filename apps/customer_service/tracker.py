@@ -21,7 +21,7 @@ from apps.customer_service.phrases import (
     without_lead_in,
     words,
 )
-from apps.customer_service.schema import DONT_CARE, Intent, Service, Slot
+from apps.customer_service.schema import DONT_CARE, Service, Slot
 from apps.customer_service.values import (
     LONGEST_ANSWER,
     Choice,
@@ -57,7 +57,8 @@ class Ranking:
 
 Recognise = Callable[[str, frozenset[str]], Ranking]
 """`recognise(text, evidence)`; the evidence names intents of whose slots the text gives values."""
-ReadMore = Callable[[Service, Intent, Sequence[Slot], str], Sequence[Found]]
+ReadMore = Callable[[Slot, str, Sequence[Choice]], Sequence[Found]]
+"""`read_more(slot, text, choices)`: what an answer that the rules can't read means for the slot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,9 +137,9 @@ def read(
     removed = _removed(service, state, text, found)
     if asked is not None and not removed and not any(one.slot == asked.name for one in found):
         found = (*found, *_whole_answer(service, state, asked, text, acts, found, wishes))
-    if read_more and _unread(state, acts, found, removed, wishes, asked):
-        intent = service.intent(state["intent"])
-        found = tuple(read_more(service, intent, _missing(service, state), text))
+    if read_more and asked is not None and _unread(state, acts, found, removed, wishes):
+        choices = choices_of(asked, state["options"].get(asked.name, ()))
+        found = tuple(read_more(asked, text, choices))
     return Reading(acts=acts, found=tuple(found), removed=removed, intents=wishes, guesses=guesses)
 
 
@@ -148,7 +149,6 @@ def apply(
     reading: Reading,
     *,
     turn: int,
-    source: str = "said",
 ) -> State:
     """The state with the message's values in it; what depended on a changed value is gone."""
     state = copy.deepcopy(state)
@@ -168,7 +168,7 @@ def apply(
             found.value,
             confidence=found.confidence,
             turn=turn,
-            source=source,
+            source="said",
         )
     return state
 
@@ -238,11 +238,6 @@ def _forget_dependents(
 def _asked_slot(service: Service, state: State) -> Slot | None:
     name = state["asked"].removeprefix("verify:")
     return next((slot for slot in service.slots if slot.name == name), None)
-
-
-def _missing(service: Service, state: State) -> list[Slot]:
-    intent = service.intent(state["intent"])
-    return [service.slot(name) for name in intent.slots if name not in state["slots"]]
 
 
 def _offered_intent(service: Service, state: State, text: str) -> str:
@@ -555,12 +550,10 @@ def _unread(
     found: Sequence[Found],
     removed: Sequence[str],
     wishes: Sequence[str],
-    asked: Slot | None,
 ) -> bool:
-    """Something is missing, the message answers, and the rules read nothing from it."""
+    """The message answers a question, and the rules read nothing from it."""
     return (
         bool(state["intent"])
-        and asked is not None
         and not (found or removed or wishes)
         and not (acts.wordless or acts.asks or acts.greets or acts.leaves or acts.thanks)
     )

@@ -12,11 +12,18 @@ import pytest
 
 from apps.customer_service import actions
 from apps.customer_service.actions import Endpoint, call, read_answer
+from apps.customer_service.schema import Action
 from apps.customer_service.tests.shop import LOOPBACK, SERVICE, running_shop
 
-STATUS = SERVICE.intent("order_status").action
-RETURN = SERVICE.intent("return_item").action
-assert STATUS and RETURN
+
+def action_of(intent: str) -> Action:
+    action = SERVICE.intent(intent).action
+    assert action is not None
+    return action
+
+
+STATUS = action_of("order_status")
+RETURN = action_of("return_item")
 ORDER = {"order_number": "HP-10422", "email": "ben@example.com"}
 GOODS = {
     "order_number": "HP-10426",

