@@ -9,17 +9,23 @@ from django.utils.translation import gettext as _
 
 from praxis.accounts.access import Principal, principal_for
 from praxis.accounts.models import Role
+from praxis.assistants.registry import all_assistants
 from praxis.conversations.models import Conversation, ConversationQuerySet, Message
 
 
 def conversations_of(principal: Principal) -> ConversationQuerySet:
     """All that the principal may see: their own, or as an agent the whole workspace's."""
-    in_workspace = Conversation.objects.filter(workspace=principal.workspace)
+    in_workspace = _served().filter(workspace=principal.workspace)
     return in_workspace if principal.may(Role.AGENT) else in_workspace.filter(_own(principal))
 
 
 def own_conversations(principal: Principal) -> ConversationQuerySet:
-    return Conversation.objects.filter(_own(principal), workspace=principal.workspace)
+    return _served().filter(_own(principal), workspace=principal.workspace)
+
+
+def _served() -> ConversationQuerySet:
+    """Those whose assistant is installed; the others can be neither drawn nor continued."""
+    return Conversation.objects.filter(assistant__in=[one.slug for one in all_assistants()])
 
 
 def _own(principal: Principal) -> Q:
@@ -49,6 +55,8 @@ def get_conversation(principal: Principal, conversation_id: UUID) -> Conversatio
 
 def check_conversation(principal: Principal, conversation: Conversation) -> None:
     if conversation.workspace_id != principal.workspace.pk:
+        raise Http404
+    if conversation.assistant not in {one.slug for one in all_assistants()}:
         raise Http404
     if not principal.may(Role.AGENT) and not is_own(principal, conversation):
         raise Http404

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from pgvector.django import VectorField
 
 from praxis.accounts.models import User, Workspace
+from praxis.assistants.registry import get_assistant
 
 EMBEDDING_WIDTH = 384
 SEARCH_CONFIG = "simple"
@@ -108,6 +109,10 @@ class Conversation(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("conversations:chat", args=[self.pk])
+
+    @property
+    def assistant_title(self) -> str:
+        return str(get_assistant(self.assistant).title)
 
     @property
     def assistant_answers(self) -> bool:

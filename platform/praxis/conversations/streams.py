@@ -6,7 +6,9 @@ the last id it saw. Redis holds a copy for an hour; what lasts is in the message
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +24,8 @@ from praxis.conversations.redis_connection import redis_client
 KEEP_SECONDS = 3600
 RECHECK_SECONDS = 4.0
 """How often a reader looks whether the answer still lives; rights are checked as often."""
+ABANDONED_SECONDS = 10.0
+"""How long an answer goes on after its last reader left; a reload comes back sooner."""
 BATCH = 200
 ALIVE_SECONDS = 15
 START_SECONDS = 15
@@ -118,6 +122,43 @@ def sweep_interrupted() -> int:
     return sum(message.status == Message.Status.INTERRUPTED for message in settled)
 
 
+# Who reads ---------------------------------------------------------------------------------------
+
+
+def _readers_key(message_id: UUID) -> str:
+    return f"praxis:readers:{message_id}"
+
+
+def _left_key(message_id: UUID) -> str:
+    return f"praxis:left:{message_id}"
+
+
+def abandoned(message_ids: Sequence[UUID]) -> set[UUID]:
+    """Answers that had readers, of whom the last left a while ago and did not come back."""
+    if not message_ids:
+        return set()
+    marks: Any = redis_client().mget([_left_key(message_id) for message_id in message_ids])
+    latest = time.time() - ABANDONED_SECONDS
+    return {
+        message_id
+        for message_id, left_at in zip(message_ids, marks, strict=True)
+        if left_at is not None and float(left_at) < latest
+    }
+
+
+@asynccontextmanager
+async def _counted_reader(client: redis.asyncio.Redis, message_id: UUID) -> AsyncIterator[None]:
+    readers, left = _readers_key(message_id), _left_key(message_id)
+    pipe: Any
+    async with client.pipeline(transaction=False) as pipe:
+        await pipe.incr(readers).expire(readers, KEEP_SECONDS).delete(left).execute()
+    try:
+        yield
+    finally:
+        if await client.decr(readers) <= 0:
+            await client.set(left, time.time(), ex=KEEP_SECONDS)
+
+
 # Reading -----------------------------------------------------------------------------------------
 
 
@@ -149,7 +190,10 @@ async def read_events(
     position = after or BEGINNING
     now = asyncio.get_running_loop().time
     checked_at = now()
-    async with redis.asyncio.Redis.from_url(settings.REDIS_URL, decode_responses=True) as client:
+    async with (
+        redis.asyncio.Redis.from_url(settings.REDIS_URL, decode_responses=True) as client,
+        _counted_reader(client, message_id),
+    ):
         found: Any = await client.xread({key: position}, count=BATCH)
         looked_at_row = bool(found)
         while True:

@@ -187,9 +187,9 @@ def start(*, principal: Principal, question: Message, answer: Message, state: St
     )
     with _lock:
         _running[answer.pk] = run
-        future = _pool.submit(_work, run)
-        _futures.add(future)
         _start_keeper()
+    future = _pool.submit(_work, run)
+    _futures.add(future)
     future.add_done_callback(_futures.discard)
     return True
 
@@ -223,7 +223,7 @@ def _work(run: Run) -> None:
         with _lock:
             _running.pop(run.answer.pk, None)
         _places.release()
-        connections.close_all()
+        _release_connection()
 
 
 def _answer(run: Run) -> Done:
@@ -299,7 +299,7 @@ def _finish(run: Run, done: Done) -> None:
         streams.mark_ended(run.answer.pk)
     except redis.RedisError as error:
         logger.warning("Redis refused the end of answer %s: %s", run.answer.pk, error)
-    connections.close_all()
+    _release_connection()
 
 
 def _store_patiently(run: Run, done: Done) -> None:
@@ -310,7 +310,7 @@ def _store_patiently(run: Run, done: Done) -> None:
             _store(run, done)
             return
         except (OperationalError, InterfaceError):
-            connections.close_all()
+            _release_connection()
             if time.monotonic() > give_up_at:
                 raise
             time.sleep(1)
@@ -402,8 +402,8 @@ def _start_keeper() -> None:
 
 
 def _keep() -> None:
-    """Show that the turns live, hear who is stopped from elsewhere, end what lost its right."""
-    alive_at = rights_at = float("-inf")
+    """Show that the turns live; end those that someone stops, nobody reads or nobody may read."""
+    alive_at, rights_at = float("-inf"), time.monotonic()
     pubsub: redis.client.PubSub | None = None
     try:
         while runs := _runs_or_leave():
@@ -415,6 +415,9 @@ def _keep() -> None:
                 if now - alive_at >= ALIVE_EVERY_SECONDS:
                     streams.mark_alive([run.answer.pk for run in runs])
                     alive_at = now
+                for message_id in streams.abandoned([run.answer.pk for run in runs]):
+                    if (run := _running.get(message_id)) and not run.stop_outcome:
+                        run.stop("stopped")
                 message = pubsub.get_message(timeout=TICK_SECONDS)
             except redis.RedisError as error:
                 logger.warning("Turns can't reach Redis: %s", error)
@@ -432,7 +435,7 @@ def _keep() -> None:
     finally:
         if pubsub is not None:
             pubsub.close()
-        connections.close_all()
+        _release_connection()
 
 
 def _runs_or_leave() -> list[Run]:
@@ -462,7 +465,7 @@ def _without_right(runs: list[Run]) -> list[Run]:
         logger.warning("The rights of running turns can't be checked now: %s", error)
         return []
     finally:
-        connections.close_all()
+        _release_connection()
     return [
         run
         for run in runs

@@ -91,6 +91,7 @@ def conversation_list(request: HttpRequest) -> HttpResponse:
         "show": show,
         "words": words,
         "limit": LISTED,
+        "current": request.GET.get("current", ""),
     }
     if request.htmx:  # type: ignore[attr-defined]
         part = "_links" if request.GET.get("part") == "links" else "_rows"
@@ -163,6 +164,7 @@ def _chat_page(
         "shown": present(shown[hidden:], principal, conversation),
         "num_hidden": hidden,
         "conversations": sidebar[:SIDEBAR],
+        "current": str(conversation.pk),
         "text": text,
         "error": error,
         "longest": services.LONGEST_MESSAGE,

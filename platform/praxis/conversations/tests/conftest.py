@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from praxis.accounts.access import Principal
@@ -32,6 +35,50 @@ def live(transactional_db: None, model_server: ModelServer) -> Iterator[ModelSer
     assert turns.drain(TURN_SECONDS), "a turn is still running"
 
 
+class _InlinePool:
+    """Runs a turn where it is submitted, on the test's own connection and inside its transaction."""
+
+    def submit(self, work: Callable[..., None], *args: Any) -> Future[None]:
+        future: Future[None] = Future()
+        work(*args)
+        future.set_result(None)
+        return future
+
+
+@pytest.fixture
+def quick(db: None, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> ModelServer:
+    """Turns run at once after the request or service call, in the test's transaction."""
+    monkeypatch.setattr(turns, "_pool", _InlinePool())
+    monkeypatch.setattr(turns, "_start_keeper", lambda: None)
+    return model_server
+
+
+Capture = Callable[..., AbstractContextManager[Any]]
+
+
+class CommittingClient(Client):
+    """Runs what a request left for the commit, as a real request does."""
+
+    capture: Capture
+
+    def request(self, **request: Any) -> Any:
+        with self.capture(execute=True):
+            return super().request(**request)
+
+
+@pytest.fixture
+def browser_of(django_capture_on_commit_callbacks: Capture) -> Callable[[User], Client]:
+    """`browser_of(user)`: a signed-in client whose requests commit."""
+
+    def signed_in(user: User) -> Client:
+        client = CommittingClient()
+        client.capture = django_capture_on_commit_callbacks
+        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        return client
+
+    return signed_in
+
+
 @pytest.fixture
 def me(member: User, principal_of: Callable[[User], Principal]) -> Principal:
     return principal_of(member)
@@ -43,11 +90,16 @@ def conversation(me: Principal) -> Conversation:
 
 
 @pytest.fixture
-def ask(live: ModelServer, me: Principal, conversation: Conversation) -> Callable[..., Message]:
-    """`ask("text")`: the finished answer in the shared conversation."""
+def ask(
+    me: Principal,
+    conversation: Conversation,
+    django_capture_on_commit_callbacks: Capture,
+) -> Callable[..., Message]:
+    """`ask("text")`: the finished answer in the shared conversation; with `live` or `quick`."""
 
-    def finished(text: str, **where: Any) -> Message:
-        answer = post_message(principal=me, conversation=conversation, text=text, **where)
+    def finished(text: str) -> Message:
+        with django_capture_on_commit_callbacks(execute=True):
+            answer = post_message(principal=me, conversation=conversation, text=text)
         return finish(answer)
 
     return finished

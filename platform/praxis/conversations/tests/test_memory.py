@@ -12,7 +12,7 @@ FACT = "My order number is PX-4471 and the parcel goes to Ulm."
 
 
 @pytest.fixture
-def model(live: ModelServer) -> ServedModel:
+def model(quick: ModelServer) -> ServedModel:
     return ServedModel()
 
 
@@ -88,8 +88,8 @@ def test_another_branch_is_not_remembered(model: ServedModel, conversation: Conv
     assert FACT not in memory.recall("What is my order number?")
 
 
-def test_a_turn_puts_its_messages_into_the_archive(ask: object, live: ModelServer) -> None:
-    live.enqueue("Noted.")
+def test_a_turn_puts_its_messages_into_the_archive(ask: object, quick: ModelServer) -> None:
+    quick.enqueue("Noted.")
     answer: Message = ask("Keep this in mind")  # type: ignore[operator]
     kept = set(MessageEmbedding.objects.values_list("message__text", flat=True))
     assert kept == {"Keep this in mind", "Noted."}

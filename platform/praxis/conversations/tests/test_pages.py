@@ -6,27 +6,26 @@ from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup, Tag
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
 from praxis.accounts.access import Principal
 from praxis.accounts.models import AuditEntry, User
 from praxis.conversations.models import Conversation, Feedback, Message, StateCorrection
-from praxis.conversations.services import post_message, start_conversation
+from praxis.conversations.services import start_conversation
 from praxis.conversations.tests.conftest import finish
 from tests.fakes import ModelServer
 
 Ask = Callable[..., Message]
-ClientFor = Callable[[User], Client]
+BrowserOf = Callable[[User], Client]
 
 
 @pytest.fixture
-def browser(client_for: ClientFor, member: User) -> Client:
-    return client_for(member)
+def browser(browser_of: BrowserOf, member: User) -> Client:
+    return browser_of(member)
 
 
-def page(response: HttpResponse) -> BeautifulSoup:
+def page(response: Any) -> BeautifulSoup:
     return BeautifulSoup(response.content, "html.parser")
 
 
@@ -64,9 +63,9 @@ def test_a_visitor_is_sent_to_the_sign_in(client: Client) -> None:
 
 
 def test_a_suggestion_opens_a_conversation_and_is_answered(
-    live: ModelServer, browser: Client, workspace: Any
+    quick: ModelServer, browser: Client, workspace: Any
 ) -> None:
-    live.enqueue("Noted.")
+    quick.enqueue("Noted.")
     response = browser.post(
         "/c/new/", {"workspace": workspace.slug, "assistant": "sample", "text": "I like red"}
     )
@@ -80,7 +79,7 @@ def test_a_suggestion_opens_a_conversation_and_is_answered(
 
 
 def test_an_unused_conversation_is_opened_again(
-    live: ModelServer, browser: Client, workspace: Any
+    quick: ModelServer, browser: Client, workspace: Any
 ) -> None:
     for _attempt in range(2):
         browser.post("/c/new/", {"workspace": workspace.slug, "assistant": "sample"})
@@ -88,14 +87,15 @@ def test_an_unused_conversation_is_opened_again(
 
 
 def test_a_message_comes_back_with_the_place_where_its_answer_streams(
-    live: ModelServer, browser: Client, conversation: Conversation
+    quick: ModelServer, browser: Client, conversation: Conversation
 ) -> None:
-    live.enqueue("Hello yourself.")
+    quick.enqueue("Hello yourself.")
     response = send(browser, where(conversation, "post"), text="Hello <b>there</b>")
     soup = page(response)
     assert one(soup, "[data-role=user] .message-text").get_text() == "Hello <b>there</b>"
     answer = Message.objects.get(role="assistant")
     assert one(soup, "[data-stream]")["data-stream"] == of(answer, "stream")
+    assert "Refresh" in one(soup, "noscript").get_text()
     finish(answer)
     final = page(browser.get(of(answer, "message"), headers={"hx-request": "true"}))
     assert one(final, ".answer").get_text(strip=True) == "Hello yourself."
@@ -103,13 +103,12 @@ def test_a_message_comes_back_with_the_place_where_its_answer_streams(
 
 
 def test_without_javascript_a_message_is_a_plain_form(
-    live: ModelServer, browser: Client, conversation: Conversation
+    quick: ModelServer, browser: Client, conversation: Conversation
 ) -> None:
-    live.enqueue("Plain.")
-    response = browser.post(where(conversation, "post"), {"text": "Hi"}, follow=True)
-    soup = page(response)
-    assert "Refresh" in one(soup, "noscript").get_text() or one(soup, ".answer")
-    answer = finish(Message.objects.get(role="assistant"))
+    quick.enqueue("Plain.")
+    response = browser.post(where(conversation, "post"), {"text": "Hi"})
+    answer = Message.objects.get(role="assistant")
+    assert response.headers["Location"] == f"{conversation.get_absolute_url()}#message-{answer.pk}"
     soup = page(browser.get(conversation.get_absolute_url()))
     assert one(soup, f"#message-{answer.pk} .answer").get_text(strip=True) == "Plain."
 
@@ -125,7 +124,7 @@ def test_without_javascript_a_message_is_a_plain_form(
     ],
 )
 def test_a_bad_message_gets_a_reason_and_stays_in_the_form(
-    live: ModelServer, browser: Client, conversation: Conversation, text: str, reason: str
+    quick: ModelServer, browser: Client, conversation: Conversation, text: str, reason: str
 ) -> None:
     response = browser.post(where(conversation, "post"), {"text": text})
     assert response.status_code == 422
@@ -139,7 +138,7 @@ def test_a_bad_message_gets_a_reason_and_stays_in_the_form(
 
 
 def test_a_megabyte_is_refused_with_its_length(
-    live: ModelServer, browser: Client, conversation: Conversation
+    quick: ModelServer, browser: Client, conversation: Conversation
 ) -> None:
     response = browser.post(where(conversation, "post"), {"text": "y" * 1_000_000})
     assert response.status_code == 422
@@ -148,9 +147,9 @@ def test_a_megabyte_is_refused_with_its_length(
 
 
 def test_regenerate_makes_a_second_version_to_switch_between(
-    live: ModelServer, browser: Client, ask: Ask, conversation: Conversation
+    quick: ModelServer, browser: Client, ask: Ask, conversation: Conversation
 ) -> None:
-    live.enqueue("First.", "Second.")
+    quick.enqueue("First.", "Second.")
     first = ask("Again and again")
     browser.post(of(first, "regenerate"))
     conversation.refresh_from_db()
@@ -160,15 +159,15 @@ def test_regenerate_makes_a_second_version_to_switch_between(
     soup = page(browser.get(conversation.get_absolute_url()))
     shown = one(soup, f"#message-{second.pk}")
     assert "2/2" in one(shown, ".versions").get_text()
-    browser.post(one(shown, ".versions form")["action"])
+    browser.post(str(one(shown, ".versions form")["action"]))
     soup = page(browser.get(conversation.get_absolute_url()))
     assert one(soup, ".answer").get_text(strip=True) == "First."
 
 
 def test_an_edited_message_branches_with_the_state_of_before(
-    live: ModelServer, browser: Client, ask: Ask, conversation: Conversation
+    quick: ModelServer, browser: Client, ask: Ask, conversation: Conversation
 ) -> None:
-    live.enqueue("Red.", "More.", "Blue.")
+    quick.enqueue("Red.", "More.", "Blue.")
     red = ask("I like red")
     ask("Tell me more")
     assert red.parent is not None
@@ -183,7 +182,7 @@ def test_an_edited_message_branches_with_the_state_of_before(
     assert blue.parent is not None
     versions = one(soup, f"#message-{blue.parent_id} .versions")
     assert "2/2" in versions.get_text()
-    browser.post(one(versions, "form")["action"])
+    browser.post(str(one(versions, "form")["action"]))
     conversation.refresh_from_db()
     assert conversation.state == {"colour": "red"}
     soup = page(browser.get(conversation.get_absolute_url()))
@@ -191,9 +190,9 @@ def test_an_edited_message_branches_with_the_state_of_before(
 
 
 def test_a_refused_edit_keeps_the_text(
-    live: ModelServer, browser: Client, ask: Ask, conversation: Conversation
+    quick: ModelServer, browser: Client, ask: Ask, conversation: Conversation
 ) -> None:
-    live.enqueue("Yes.")
+    quick.enqueue("Yes.")
     answer = ask("Hello")
     assert answer.parent is not None
     response = browser.post(of(answer.parent, "edit"), {"text": "z" * 20_001})
@@ -202,7 +201,7 @@ def test_a_refused_edit_keeps_the_text(
 
 
 def test_an_answer_shows_sources_doubts_confidence_cards_and_receipt(
-    browser: Client, ask: Ask, conversation: Conversation
+    quick: ModelServer, browser: Client, ask: Ask, conversation: Conversation
 ) -> None:
     answer = ask("please cite")
     shown = one(page(browser.get(conversation.get_absolute_url())), f"#message-{answer.pk}")
@@ -210,7 +209,7 @@ def test_an_answer_shows_sources_doubts_confidence_cards_and_receipt(
     source = one(shown, str(link["href"]))
     assert "Shipping policy" in source.get_text()
     assert "page 2" in source.get_text()
-    assert one(source, "a")["href"].startswith("/w/north-clinic/")
+    assert str(one(source, "a")["href"]).startswith("/w/north-clinic/")
     assert one(shown, ".answer .unsupported").get_text() == "They are always on time."
     assert "have no source" in shown.get_text()
     confidence = one(shown, ".confidence").get_text(" ", strip=True)
@@ -226,7 +225,7 @@ def test_an_answer_shows_sources_doubts_confidence_cards_and_receipt(
 
 
 def test_the_notice_stands_on_the_page_before_the_first_answer(
-    live: ModelServer, browser: Client, conversation: Conversation
+    quick: ModelServer, browser: Client, conversation: Conversation
 ) -> None:
     soup = page(browser.get(conversation.get_absolute_url()))
     assert "AI assistant for tests, not an expert." in one(soup, ".chat-header").get_text()
@@ -234,10 +233,10 @@ def test_the_notice_stands_on_the_page_before_the_first_answer(
 
 
 def test_markup_of_people_and_models_is_text(
-    live: ModelServer, browser: Client, ask: Ask, conversation: Conversation
+    quick: ModelServer, browser: Client, ask: Ask, conversation: Conversation
 ) -> None:
     payload = "<script>alert(1)</script> ![x](https://evil.test/x.png) [y](javascript:alert(2))"
-    live.enqueue(payload)
+    quick.enqueue(payload)
     ask(payload)
     conversation.title = payload[:100]
     conversation.save()
@@ -247,15 +246,15 @@ def test_markup_of_people_and_models_is_text(
 
 
 def test_a_failed_answer_offers_a_retry(
-    live: ModelServer, browser: Client, ask: Ask, conversation: Conversation
+    quick: ModelServer, browser: Client, ask: Ask, conversation: Conversation
 ) -> None:
-    live.down()
+    quick.down()
     failed = ask("Still there?")
     shown = one(page(browser.get(conversation.get_absolute_url())), f"#message-{failed.pk}")
     assert "does not answer" in one(shown, ".alert").get_text()
-    live.up()
-    live.enqueue("Here.")
-    browser.post(one(shown, "form[action$='/regenerate/']")["action"])
+    quick.up()
+    quick.enqueue("Here.")
+    browser.post(str(one(shown, "form[action$='/regenerate/']")["action"]))
     conversation.refresh_from_db()
     assert conversation.head is not None
     assert finish(conversation.head).text == "Here."
@@ -282,9 +281,9 @@ def test_when_too_busy_the_page_says_so_and_when_to_come_back(
 
 
 def test_a_corrected_field_is_stored_with_its_before_and_after(
-    live: ModelServer, browser: Client, ask: Ask, conversation: Conversation
+    quick: ModelServer, browser: Client, ask: Ask, conversation: Conversation
 ) -> None:
-    live.enqueue("Red it is.")
+    quick.enqueue("Red it is.")
     answer = ask("I like red")
     response = send(browser, where(conversation, "correct"), key="colour", value="green")
     assert one(page(response), "input[name=value]")["value"] == "green"
@@ -302,14 +301,14 @@ def test_a_corrected_field_is_stored_with_its_before_and_after(
     assert one(soup, "input[name=value]")["value"] == "mud"
     conversation.refresh_from_db()
     assert conversation.state == {"colour": "green"}
-    live.enqueue("Go on.")
+    quick.enqueue("Go on.")
     assert ask("And now?").state_after == {"colour": "green"}
 
 
 def test_feedback_is_kept_once_per_person_and_can_change(
-    live: ModelServer, browser: Client, ask: Ask, member: User
+    quick: ModelServer, browser: Client, ask: Ask, member: User
 ) -> None:
-    live.enqueue("Wrong.")
+    quick.enqueue("Wrong.")
     answer = ask("Hello")
     soup = page(send(browser, of(answer, "feedback"), thumb="up"))
     assert one(soup, "button[value=up]")["aria-pressed"] == "true"
@@ -323,15 +322,15 @@ def test_feedback_is_kept_once_per_person_and_can_change(
 
 
 def test_search_finds_words_parts_and_chinese_in_titles_and_messages(
-    live: ModelServer, browser: Client, me: Principal
+    quick: ModelServer, browser: Client, me: Principal
 ) -> None:
     for question, reply in [
         ("Where is my parcel?", "It left the warehouse."),
         ("退货政策是什么", "三十天内可以退货。"),
     ]:
-        live.enqueue(reply)
+        quick.enqueue(reply)
         talk = start_conversation(principal=me, assistant="sample")
-        finish(post_message(principal=me, conversation=talk, text=question))
+        browser.post(where(talk, "post"), {"text": question})
 
     def found(words: str) -> list[str]:
         soup = page(browser.get("/c/", {"q": words}, headers={"hx-request": "true"}))
@@ -348,9 +347,9 @@ def test_search_finds_words_parts_and_chinese_in_titles_and_messages(
 
 
 def test_rename_and_delete(
-    live: ModelServer, browser: Client, ask: Ask, conversation: Conversation
+    quick: ModelServer, browser: Client, ask: Ask, conversation: Conversation
 ) -> None:
-    live.enqueue("Yes.")
+    quick.enqueue("Yes.")
     ask("Hello")
     browser.post(where(conversation, "rename"), {"title": "  About\nparcels "})
     conversation.refresh_from_db()
@@ -365,7 +364,7 @@ def test_rename_and_delete(
 
 
 def test_the_exports_carry_notice_provenance_and_sources(
-    browser: Client, ask: Ask, conversation: Conversation
+    quick: ModelServer, browser: Client, ask: Ask, conversation: Conversation
 ) -> None:
     ask("please cite ![x](https://evil.test/x.png)")
     response = browser.get(where(conversation, "export_json"))
@@ -389,21 +388,21 @@ MESSAGE_ACTS = ["stop", "regenerate", "edit", "show", "feedback"]
 
 
 def test_strangers_get_404_everywhere(
-    live: ModelServer,
+    quick: ModelServer,
     ask: Ask,
     conversation: Conversation,
-    client_for: ClientFor,
+    browser_of: BrowserOf,
     stranger: User,
     make_member: Callable[..., User],
     workspace: Any,
 ) -> None:
     from praxis.accounts.models import Role
 
-    live.enqueue("Private.")
+    quick.enqueue("Private.")
     answer = ask("Hello")
     colleague = make_member("colleague", workspace, Role.MEMBER)
     for user in (stranger, colleague):
-        client = client_for(user)
+        client = browser_of(user)
         for name in ADDRESSES:
             assert client.get(where(conversation, name)).status_code == 404, name
         for name in ACTS:
@@ -416,9 +415,9 @@ def test_strangers_get_404_everywhere(
 
 
 def test_a_message_is_only_found_in_its_own_conversation(
-    live: ModelServer, browser: Client, ask: Ask, me: Principal
+    quick: ModelServer, browser: Client, ask: Ask, me: Principal
 ) -> None:
-    live.enqueue("Here.")
+    quick.enqueue("Here.")
     answer = ask("Hello")
     other = start_conversation(principal=me, assistant="sample")
     address = reverse("conversations:message", args=[other.pk, answer.pk])
@@ -426,16 +425,16 @@ def test_a_message_is_only_found_in_its_own_conversation(
 
 
 def test_an_agent_takes_over_answers_and_returns(
-    live: ModelServer,
+    quick: ModelServer,
     browser: Client,
     ask: Ask,
     conversation: Conversation,
-    client_for: ClientFor,
+    browser_of: BrowserOf,
     agent: User,
     admin: User,
 ) -> None:
     ask("please hand over")
-    desk = client_for(agent)
+    desk = browser_of(agent)
     assert "please hand over" in desk.get("/c/?show=waiting").content.decode()
     assert browser.get("/c/?show=waiting").status_code == 403
     soup = page(browser.get(conversation.get_absolute_url()))
@@ -443,7 +442,7 @@ def test_an_agent_takes_over_answers_and_returns(
     soup = page(desk.get(conversation.get_absolute_url()))
     assert "Take the conversation over" in one(soup, ".composer").get_text()
     desk.post(where(conversation, "take_over"))
-    client_for(admin).post(where(conversation, "take_over"))
+    browser_of(admin).post(where(conversation, "take_over"))
     conversation.refresh_from_db()
     assert (conversation.owner_kind, conversation.owner) == ("person", agent)
     said = Message.objects.get(pk=conversation.head_id)
@@ -458,7 +457,7 @@ def test_an_agent_takes_over_answers_and_returns(
     send(browser, where(conversation, "post"), text="Thanks!")
     assert Message.objects.filter(role="assistant").count() == 1
     desk.post(where(conversation, "return"))
-    live.enqueue("Back again.")
+    quick.enqueue("Back again.")
     assert ask("Are you back?").text == "Back again."
     desk.post(where(conversation, "close"))
     refused = send(browser, where(conversation, "post"), text="Hello?")
@@ -468,7 +467,7 @@ def test_an_agent_takes_over_answers_and_returns(
 
 
 def test_long_conversations_show_their_end_first(
-    live: ModelServer, browser: Client, conversation: Conversation
+    quick: ModelServer, browser: Client, conversation: Conversation
 ) -> None:
     from praxis.conversations.tests.conftest import tell_story
 
@@ -481,7 +480,7 @@ def test_long_conversations_show_their_end_first(
 
 
 def test_the_chat_page_needs_few_queries_however_long(
-    live: ModelServer,
+    quick: ModelServer,
     browser: Client,
     conversation: Conversation,
     django_assert_max_num_queries: Any,

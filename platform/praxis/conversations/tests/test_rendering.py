@@ -45,10 +45,11 @@ def test_a_harmful_payload_is_inert(payload: str) -> None:
     for tag in page.find_all():
         assert not [name for name in tag.attrs if name.startswith("on") or name == "src"]
     for link in page.find_all("a"):
-        assert re.match(r"https?://|#c-", link["href"])
-        if not link["href"].startswith("#"):
+        href = str(link["href"])
+        assert re.match(r"https?://|#c-", href)
+        if not href.startswith("#"):
             assert "noopener" in link["rel"]
-            assert "evil.test" in link.parent.get_text(), "the host is shown"
+            assert "evil.test" in page.get_text(), "the host is shown"
 
 
 def test_invisible_characters_are_gone() -> None:

@@ -159,7 +159,7 @@ def test_the_stream_ends_soon_after_the_right_ended(
         client = AsyncClient()
         await sync_to_async(client.force_login)(member)
         response: Any = await client.get(address_of(answer))
-        kinds = []
+        kinds: list[str] = []
         async for _id, event in events_of(response):
             if not kinds:
                 await sync_to_async(take_away)(client.cookies["session"].value)
@@ -209,6 +209,54 @@ def served() -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+def test_an_answer_that_nobody_reads_any_more_is_stopped(
+    live: ModelServer,
+    me: Principal,
+    member: User,
+    conversation: Conversation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streams, "ABANDONED_SECONDS", 0.3)
+    monkeypatch.setattr(turns, "TICK_SECONDS", 0.1)
+    live.slow(0.05)
+    live.enqueue("word " * 100)
+    answer = post_message(principal=me, conversation=conversation, text="Go")
+
+    async def read_one(reader: AsyncIterator[streams.StreamItem | None]) -> None:
+        while await anext(reader) is None:
+            continue
+
+    async def visit() -> None:
+        first, second = streams.read_events(answer.pk), streams.read_events(answer.pk)
+        await read_one(first)
+        await read_one(second)
+        await cast(Any, first).aclose()
+        await asyncio.sleep(0.8)
+        await read_one(second)
+        assert await sync_to_async(is_streaming)(), "one reader is still there"
+        await cast(Any, second).aclose()
+
+    def is_streaming() -> bool:
+        return Message.objects.get(pk=answer.pk).status == Message.Status.STREAMING
+
+    async_to_sync(visit)()
+    assert finish(answer).status == Message.Status.STOPPED
+
+
+def test_an_answer_that_never_had_a_reader_is_completed(
+    live: ModelServer,
+    me: Principal,
+    conversation: Conversation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streams, "ABANDONED_SECONDS", 0.0)
+    monkeypatch.setattr(turns, "TICK_SECONDS", 0.05)
+    live.slow(0.03)
+    live.enqueue("word " * 10)
+    answer = post_message(principal=me, conversation=conversation, text="Go")
+    assert finish(answer).status == Message.Status.COMPLETE
 
 
 def test_many_readers_hold_no_database_connection(

@@ -6,6 +6,8 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+import redis
+from django.db import OperationalError
 from django.utils import timezone
 
 from praxis.accounts.access import Principal
@@ -26,9 +28,9 @@ Ask = Callable[..., Message]
 
 
 def test_the_answer_is_stored_with_its_events_state_and_receipt(
-    live: ModelServer, ask: Ask, conversation: Conversation
+    quick: ModelServer, ask: Ask, conversation: Conversation
 ) -> None:
-    live.enqueue("Red suits you well.")
+    quick.enqueue("Red suits you well.")
     answer = ask("I like red")
     assert answer.text == "Red suits you well."
     assert answer.status == Message.Status.COMPLETE
@@ -46,8 +48,8 @@ def test_the_answer_is_stored_with_its_events_state_and_receipt(
     assert conversation.title == "I like red"
 
 
-def test_the_stream_holds_the_same_text_in_order(live: ModelServer, ask: Ask) -> None:
-    live.enqueue("One two three four.")
+def test_the_stream_holds_the_same_text_in_order(quick: ModelServer, ask: Ask) -> None:
+    quick.enqueue("One two three four.")
     answer = ask("Hello")
     events = streams.written_so_far(answer.pk)
     assert streams.text_of(events) == "One two three four."
@@ -130,7 +132,7 @@ def test_a_dead_model_server_fails_the_answer_and_retry_replaces_it(
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_bug_in_a_domain_ends_the_answer_with_a_sentence(ask: Ask) -> None:
+def test_a_bug_in_a_domain_ends_the_answer_with_a_sentence(quick: ModelServer, ask: Ask) -> None:
     answer = ask("crash please")
     assert answer.status == Message.Status.FAILED
     assert "internal error" in answer.error
@@ -204,6 +206,60 @@ def test_a_running_turn_shows_that_it_lives(
     assert not turns.redis_client().exists(streams._alive_key(answer.pk))
 
 
+def test_a_restart_of_the_database_loses_no_answer(
+    live: ModelServer,
+    me: Principal,
+    conversation: Conversation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = turns._store
+    refused: list[object] = []
+
+    def store_after_the_restart(*args: Any) -> None:
+        if len(refused) < 2:
+            refused.append(args)
+            raise OperationalError("the database system is starting up")
+        store(*args)
+
+    monkeypatch.setattr(turns, "_store", store_after_the_restart)
+    live.enqueue("Kept.")
+    answer = post_message(principal=me, conversation=conversation, text="Hi")
+    until(lambda: refused)
+    assert streams.text_of(streams.written_so_far(answer.pk)) == "Kept.", "readers see it already"
+    assert streams.written_so_far(answer.pk)[-1]["kind"] != "done"
+    assert finish(answer).text == "Kept."
+    assert streams.written_so_far(answer.pk)[-1]["kind"] == "done"
+
+
+def test_a_turn_goes_on_without_redis(
+    live: ModelServer,
+    me: Principal,
+    conversation: Conversation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise redis.ConnectionError("Connection refused.")
+
+    monkeypatch.setattr(streams, "append", refuse)
+    live.enqueue("Stored anyway.")
+    answer = post_message(principal=me, conversation=conversation, text="Hi")
+    stored = finish(answer)
+    assert (stored.text, stored.status) == ("Stored anyway.", Message.Status.COMPLETE)
+
+
+def test_a_shutdown_interrupts_running_answers_and_keeps_their_words(
+    live: ModelServer, me: Principal, conversation: Conversation
+) -> None:
+    live.slow(0.05)
+    live.enqueue("word " * 200)
+    answer = post_message(principal=me, conversation=conversation, text="Tell me")
+    until(lambda: streams.written_so_far(answer.pk))
+    turns.interrupt_all()
+    stored = Message.objects.get(pk=answer.pk)
+    assert stored.status == Message.Status.INTERRUPTED
+    assert stored.text.startswith("word")
+
+
 def test_no_database_connection_is_held_while_the_model_speaks(
     live: ModelServer, me: Principal, conversation: Conversation
 ) -> None:
@@ -220,7 +276,7 @@ def test_no_database_connection_is_held_while_the_model_speaks(
 
 
 def test_tokens_that_follow_closely_go_together_and_the_first_goes_at_once(
-    live: ModelServer, ask: Ask
+    quick: ModelServer, ask: Ask
 ) -> None:
     answer = ask("many words")
     tokens = [e for e in streams.written_so_far(answer.pk) if e["kind"] == "token"]
@@ -229,7 +285,7 @@ def test_tokens_that_follow_closely_go_together_and_the_first_goes_at_once(
 
 
 def test_a_handover_makes_the_conversation_wait_and_the_assistant_silent(
-    ask: Ask, me: Principal, conversation: Conversation
+    quick: ModelServer, ask: Ask, me: Principal, conversation: Conversation
 ) -> None:
     ask("please hand over")
     conversation.refresh_from_db()

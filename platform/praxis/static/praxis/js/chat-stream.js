@@ -7,16 +7,18 @@ const announcer = document.querySelector("#announcer");
 function announce(text) {
   if (!text.trim()) return;
   const line = document.createElement("p");
-  line.textContent = text;
+  line.textContent = text.replace(/[*_`#>]+/g, "");
   announcer.append(line);
 }
 
-// Following the text down, unless the reader has scrolled up.
-function followed(change) {
-  const page = document.scrollingElement;
+const page = document.scrollingElement;
+const toEnd = () => { page.scrollTop = page.scrollHeight; };
+
+// Follows the text down, unless the reader has scrolled up.
+async function followed(change) {
   const atEnd = page.scrollHeight - page.scrollTop - window.innerHeight < 120;
-  change();
-  if (atEnd) page.scrollTop = page.scrollHeight;
+  await change();
+  if (atEnd) toEnd();
 }
 
 function follow(article) {
@@ -28,8 +30,7 @@ function follow(article) {
   const finish = async () => {
     source.close();
     announce(unread);
-    await htmx.ajax("GET", article.dataset.final, { target: article, swap: "outerHTML" });
-    followed(() => {});
+    await followed(() => htmx.ajax("GET", article.dataset.final, { target: article, swap: "outerHTML" }));
     document.body.dispatchEvent(new Event("answer-finished"));
   };
 
@@ -56,10 +57,11 @@ function start(root) {
   for (const article of found) {
     if (article.dataset.followed) continue;
     article.dataset.followed = "yes";
-    followed(() => follow(article));
+    follow(article);
+    toEnd(); // it was just asked for
   }
 }
 
 start(document);
 document.addEventListener("htmx:load", (event) => start(event.detail.elt));
-if (!location.hash) document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight;
+if (!location.hash) toEnd();
