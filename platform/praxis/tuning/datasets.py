@@ -177,8 +177,12 @@ def _apply_report(version: DatasetVersion, tokenizer: ChatTokenizer) -> None:
 def _why_unusable(report: doctor.Report) -> str:
     if not report.lines:
         return _("The file has no lines. Write one conversation on each line.")
-    [(code, count)] = report.codes.most_common(1)
-    example = next(problem for problem in report.problems if problem.code == code)
+    errors: dict[str, Problem] = {}
+    for problem in report.problems:
+        if problem.severity == "error":
+            errors.setdefault(problem.code, problem)
+    code = max(errors, key=lambda one: report.codes[one])
+    example, count = errors[code], report.codes[code]
     return _(
         "None of the %(rows)d lines can be used. The most frequent problem (%(count)d times), "
         "first on line %(line)d: %(message)s"

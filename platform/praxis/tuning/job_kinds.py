@@ -163,8 +163,11 @@ def _follow_trainer(run: JobRun, files: trainer.RunFiles) -> int:
         except JobCancelled:
             trainer.cancel(process, files)
             raise
-        except (JobPaused, WorkerStopping):
-            trainer.stop(process)
+        except JobPaused:
+            trainer.stop(process, trainer.PAUSE_SECONDS)
+            raise
+        except WorkerStopping:
+            trainer.stop(process, trainer.STOP_SECONDS)
             raise
 
     return trainer.follow(

@@ -19,6 +19,8 @@ from praxis.tuning.trainer import RunFiles
 
 POINTS_AT_ONCE = 2000
 EVALUATE_EVERY_STEPS = 20
+SAVE_EVERY_STEPS = 5
+"""A step takes a minute or two on a laptop; this much is done again after a kill."""
 
 
 class LaunchRefused(Exception):
@@ -58,6 +60,7 @@ def recipe_of(choices: Choices, *, model_path: str, data_path: str, output_dir: 
             "max_tokens": choices.max_tokens,
             "evaluation_share": choices.evaluation_share,
             "evaluate_every_steps": EVALUATE_EVERY_STEPS if choices.evaluation_share else 0,
+            "save_every_steps": SAVE_EVERY_STEPS,
             "threads": settings.TUNING_THREADS,
         }
     )

@@ -28,7 +28,10 @@ LOCKED = 73
 
 CANCEL_SECONDS = 45.0
 """How long the trainer may take to notice its CANCEL file, which it looks for at every step."""
-TERMINATE_SECONDS = 20.0
+STOP_SECONDS = 20.0
+"""How long it may take to save a checkpoint while the worker shuts down."""
+PAUSE_SECONDS = 120.0
+"""How long it may take when nobody waits; a batch on a slow machine takes half a minute."""
 
 
 @dataclass(frozen=True)
@@ -127,14 +130,14 @@ def cancel(process: subprocess.Popen[bytes], files: RunFiles) -> None:
     """Ask by file, then by SIGTERM, then kill; the trainer is dead on return."""
     files.cancel.touch()
     if not _ended(process, CANCEL_SECONDS):
-        stop(process)
+        stop(process, STOP_SECONDS)
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Let the trainer save a checkpoint, and kill it if that takes too long."""
+def stop(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Let the trainer save a checkpoint, and kill it if that takes longer."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
-        _ended(process, TERMINATE_SECONDS)
+        _ended(process, seconds)
     kill_session(process.pid)
     process.wait()
 
