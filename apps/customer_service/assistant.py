@@ -27,7 +27,7 @@ from apps.customer_service.replies import (
     shown,
     translate,
 )
-from apps.customer_service.schema import Intent, Service, Slot
+from apps.customer_service.schema import DONT_CARE, Intent, Service, Slot
 from apps.customer_service.tracker import (
     Ranking,
     State,
@@ -342,15 +342,24 @@ def panel(state: State) -> list[PanelField]:
 def _panel_field(service: Service, state: State, name: str) -> PanelField:
     slot = service.slot(name)
     entry = state["slots"].get(name)
-    choices = choices_of(slot, state["options"].get(name, ()))
+    choices = [
+        (choice.value, translate(choice.title))
+        for choice in choices_of(slot, state["options"].get(name, ()))
+    ]
+    if choices and slot.may_skip:
+        choices.append((DONT_CARE, _("any")))
+    value = ""
+    if entry:
+        # Of a choice the stored value, which the page finds among the choices.
+        value = str(entry["value"]) if choices else shown(slot, entry)
     return PanelField(
         key=name,
         label=translate(slot.title),
-        value=shown(slot, entry) if entry else "",
+        value=value,
         confidence=entry["confidence"] if entry else None,
         turn=entry["turn"] if entry else None,
         editable=slot.values_from is None or bool(choices),
-        choices=tuple((choice.value, translate(choice.title)) for choice in choices),
+        choices=tuple(choices),
     )
 
 
@@ -361,6 +370,8 @@ def correct(state: State, key: str, value: str) -> State:
         raise ValueError(_("“%(key)s” can't be changed here.") % {"key": key})
     if not value.strip():
         return change_by_hand(service, state, slot, None)
+    if value.strip() == DONT_CARE and slot.may_skip:
+        return change_by_hand(service, state, slot, DONT_CARE)
     choices = choices_of(slot, state["options"].get(slot.name, ()))
     try:
         stored = normalise(slot, value, today=timezone.localdate(), choices=choices)

@@ -128,6 +128,7 @@ _DONT_CARE = re.compile(
 )
 _CORRECTION = re.compile(
     r"^(?:oh |ah |oops |wait |ok )*(?:no|nope|sorry|wait|actually|oops|correction|scratch that)\b"
+    r"|[,.;] ?(?:no|nope|oops|wait|sorry)\b[,.]? |\b(?:no,? sorry|sorry,? no|no,? wait)\b"
     r"|\b(?:i meant?|i mean|rather|instead|make (?:it|that)|should(?: have)? be(?:en)?|not \S+ but"
     r"|correct(?:ion)?|change (?:it|that|the|my)|replace|typo|mistake|mistyped|my bad|wrong"
     r"|incorrect|actually)\b"

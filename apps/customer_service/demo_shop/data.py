@@ -4,6 +4,8 @@ import copy
 import datetime
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 PRODUCTS: list[dict[str, Any]] = [
     {"sku": "LMP-01", "name": "Beacon desk lamp", "price": "48.00", "stock": 14, "about": "Brass desk lamp with a swivel arm and a warm LED bulb."},
     {"sku": "LMP-02", "name": "Lantern floor lamp", "price": "129.00", "stock": 3, "about": "Floor lamp with a linen shade, 160 cm high."},
@@ -20,11 +22,11 @@ PRODUCTS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 _STATUS = {
-    "processing": "it is being packed and ships within two working days.",
-    "shipped": "it left our warehouse and is on its way.",
-    "out_for_delivery": "it is with the courier and arrives today.",
-    "delivered": "it has been delivered.",
-    "cancelled": "it was cancelled and the money was sent back.",
+    "processing": gettext_noop("it is being packed and ships within two working days."),
+    "shipped": gettext_noop("it left our warehouse and is on its way."),
+    "out_for_delivery": gettext_noop("it is with the courier and arrives today."),
+    "delivered": gettext_noop("it has been delivered."),
+    "cancelled": gettext_noop("it was cancelled and the money was sent back."),
 }
 
 # number, email, status, days since it was placed, [(sku, pieces)], city, street, postcode

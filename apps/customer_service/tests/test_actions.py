@@ -13,7 +13,7 @@ import pytest
 from apps.customer_service import actions
 from apps.customer_service.actions import Endpoint, call, read_answer
 from apps.customer_service.schema import Action
-from apps.customer_service.tests.shop import LOOPBACK, SERVICE, running_shop
+from apps.customer_service.simulation import LOOPBACK, SERVICE, running_shop
 
 
 def action_of(intent: str) -> Action:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from apps.customer_service.intents import Embed
+from apps.customer_service.simulation import RunningShop, Talk, running_shop
 from apps.customer_service.tests.dialogues import DIALOGUES, Dialogue
-from apps.customer_service.tests.shop import RunningShop, Talk, running_shop
 
 
 @pytest.fixture(scope="module")

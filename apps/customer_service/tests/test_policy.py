@@ -7,7 +7,7 @@ import pytest
 
 from apps.customer_service.actions import Endpoint
 from apps.customer_service.schema import parse_service
-from apps.customer_service.tests.shop import LOOPBACK, RunningShop, Talk, running_shop
+from apps.customer_service.simulation import LOOPBACK, RunningShop, Talk, running_shop
 from apps.customer_service.tracker import change_by_hand
 from apps.customer_service.values import find
 

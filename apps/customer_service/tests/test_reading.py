@@ -6,7 +6,7 @@ import pytest
 
 from apps.customer_service.phrases import only_abuse, read_acts, without_lead_in
 from apps.customer_service.schema import Slot, Value
-from apps.customer_service.tests.shop import TODAY
+from apps.customer_service.simulation import TODAY
 from apps.customer_service.values import WrongValue, choices_of, find, normalise
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from apps.customer_service.generative import change_schema, read_answer
 from apps.customer_service.intents import IntentIndex, choose_intent, rank
-from apps.customer_service.tests.shop import SERVICE, TODAY, RunningShop, Talk, running_shop
+from apps.customer_service.simulation import SERVICE, TODAY, RunningShop, Talk, running_shop
 from apps.customer_service.values import Found, choices_of
 
 REASON = SERVICE.slot("reason")

@@ -7,7 +7,7 @@ import pytest
 from apps.customer_service.assistant import ASSISTANT
 from apps.customer_service.demo_service import DEMO_SERVICE
 from apps.customer_service.models import ServiceDefinition, save_version
-from apps.customer_service.tests.shop import TOKEN, RunningShop, running_shop
+from apps.customer_service.simulation import TOKEN, RunningShop, running_shop
 from praxis.accounts.models import Workspace
 from praxis.assistants.contract import (
     ActionProposed,
@@ -244,7 +244,13 @@ def test_the_panel_shows_what_was_understood_and_takes_corrections(
     assert fields["order_number"].value == "HP-10426"
     assert fields["order_number"].turn == 1
     assert fields["order_number"].editable
-    assert ("exchange", "Exchange") in fields["resolution"].choices
+    assert fields["resolution"].value == "refund"
+    assert fields["resolution"].choices == (
+        ("refund", "Refund"),
+        ("exchange", "Exchange"),
+        ("dontcare", "any"),
+    )
+    assert ASSISTANT.correct(talk.state, "resolution", "dontcare")["slots"]["resolution"]
     talk.state = ASSISTANT.correct(talk.state, "resolution", "exchange")
     with pytest.raises(ValueError, match="Allowed are: Refund, Exchange"):
         ASSISTANT.correct(talk.state, "resolution", "a pony")

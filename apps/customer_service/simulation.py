@@ -1,4 +1,7 @@
-"""The demo shop on a real port, and conversations with the assistant, for tests."""
+"""Conversations with the tracker and the policy against the demo shop over HTTP, without the platform.
+
+Tests script them; `ops/benchmarks/service_dialogues.py` lets simulated customers hold them.
+"""
 
 import contextlib
 import datetime
@@ -22,7 +25,7 @@ from praxis.assistants.contract import Event, Handoff, StateChanged, Token
 from praxis.guarded_http import AllowedNetwork
 
 TODAY = datetime.date(2026, 3, 4)  # a Wednesday
-TOKEN = "demo-shop-test-token"
+TOKEN = "token-of-the-simulated-shop"  # noqa: S105  (of a shop that lives for one run)
 LOOPBACK = [AllowedNetwork.parse("127.0.0.1/32")]
 SERVICE = parse_service(DEMO_SERVICE)
 
