@@ -15,14 +15,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+from django.utils.translation import gettext_noop
+
 from apps.medical.findings import Reading
 from apps.medical.ontology import load as load_ontology
 from apps.medical.scope import Status, Token, is_past, sentence_bounds, status_of, tokenize
-
-
-def N_(text: str) -> str:
-    """Marks a text for translation; whoever shows it translates it."""
-    return text
 
 
 class Grade(IntEnum):
@@ -373,15 +370,15 @@ TERM_SIGNS: dict[str, tuple[str, ...]] = {
 RULES: tuple[Rule, ...] = (
     Rule(
         id="cardiac_arrest",
-        title=N_("Not breathing or no pulse"),
-        advice=N_("Start chest compressions at once and use a defibrillator if one is near; the call-taker will guide you."),
+        title=gettext_noop("Not breathing or no pulse"),
+        advice=gettext_noop("Start chest compressions at once and use a defibrillator if one is near; the call-taker will guide you."),
         alternatives=("no_pulse",),
         source="Basic life support: unresponsive and not breathing normally",
     ),
     Rule(
         id="acute_coronary",
-        title=N_("Possible heart attack"),
-        advice=N_("Sit down and rest. Don't drive yourself. Tell the call-taker about any blood thinners and allergies."),
+        title=gettext_noop("Possible heart attack"),
+        advice=gettext_noop("Sit down and rest. Don't drive yourself. Tell the call-taker about any blood thinners and allergies."),
         alternatives=(
             "chest_pain + sweaty/radiating/breathless/nausea/faint/blue/palpitations_bad/cardiac_risk/over_40",
             "chest_pain + severe/sudden",
@@ -394,15 +391,15 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="aortic_dissection",
-        title=N_("Possible tear of the main artery"),
-        advice=N_("Lie still and stay with someone until help arrives."),
+        title=gettext_noop("Possible tear of the main artery"),
+        advice=gettext_noop("Lie still and stay with someone until help arrives."),
         alternatives=("tearing_pain", "belly_pain + severe/sudden + back_legs + faint/over_60"),
         source="Aortic dissection and aneurysm: abrupt tearing chest, back or belly pain",
     ),
     Rule(
         id="pulmonary_embolism",
-        title=N_("Possible blood clot in the lung"),
-        advice=N_("Sit down, don't walk around, and don't drive yourself."),
+        title=gettext_noop("Possible blood clot in the lung"),
+        advice=gettext_noop("Sit down, don't walk around, and don't drive yourself."),
         alternatives=(
             "breathless + leg_swollen",
             "breathless + sudden + clot_risk",
@@ -413,8 +410,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="stroke",
-        title=N_("Possible stroke"),
-        advice=N_("Note the time when it began. Give nothing to eat or drink. Call even if the signs went away."),
+        title=gettext_noop("Possible stroke"),
+        advice=gettext_noop("Note the time when it began. Give nothing to eat or drink. Call even if the signs went away."),
         alternatives=(
             "stroke_face",
             "one_side_weak",
@@ -426,15 +423,15 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="thunderclap_headache",
-        title=N_("Sudden, severest headache"),
-        advice=N_("This can be bleeding in the head. Lie down and don't stay alone."),
+        title=gettext_noop("Sudden, severest headache"),
+        advice=gettext_noop("This can be bleeding in the head. Lie down and don't stay alone."),
         alternatives=("thunderclap", "headache + sudden + severe", "headache + sudden + faint/confused/vision_loss"),
         source="Subarachnoid haemorrhage: peak within seconds to a minute",
     ),
     Rule(
         id="meningitis",
-        title=N_("Possible meningitis or blood infection"),
-        advice=N_("Don't wait for a rash. Press a glass on any spots: those that don't fade are an emergency."),
+        title=gettext_noop("Possible meningitis or blood infection"),
+        advice=gettext_noop("Don't wait for a rash. Press a glass on any spots: those that don't fade are an emergency."),
         alternatives=(
             "fever + stiff_neck",
             "stiff_neck + light_hurts/confused/drowsy/non_blanching",
@@ -446,8 +443,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="sepsis",
-        title=N_("Possible sepsis"),
-        advice=N_("Say the words \"could this be sepsis?\" when you call."),
+        title=gettext_noop("Possible sepsis"),
+        advice=gettext_noop("Say the words \"could this be sepsis?\" when you call."),
         alternatives=(
             "fever + confused/drowsy/blue",
             "fever + sepsis_sign + infection/confused/breathless/immunosuppressed",
@@ -463,8 +460,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="anaphylaxis",
-        title=N_("Possible severe allergic reaction"),
-        advice=N_("Use an adrenaline auto-injector if you have one, then lie down with raised legs (sit up if breathing is hard)."),
+        title=gettext_noop("Possible severe allergic reaction"),
+        advice=gettext_noop("Use an adrenaline auto-injector if you have one, then lie down with raised legs (sit up if breathing is hard)."),
         alternatives=(
             "anaphylaxis_named + allergen/hives/swelling_airway/breathless/faint",
             "swelling_airway + allergen/breathless/hives/faint/vomiting",
@@ -476,8 +473,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="airway",
-        title=N_("Blocked or narrowed airway"),
-        advice=N_("Keep the person upright and calm; don't look into the throat. If choking and unable to cough: back blows and abdominal thrusts."),
+        title=gettext_noop("Blocked or narrowed airway"),
+        advice=gettext_noop("Keep the person upright and calm; don't look into the throat. If choking and unable to cough: back blows and abdominal thrusts."),
         alternatives=(
             "choking",
             "stridor + breathless/blue/drooling/drowsy/infant_young/child_danger",
@@ -488,50 +485,50 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="severe_breathlessness",
-        title=N_("Severe breathing difficulty"),
-        advice=N_("Sit upright. Use your reliever inhaler if you have one while help is on the way."),
+        title=gettext_noop("Severe breathing difficulty"),
+        advice=gettext_noop("Sit upright. Use your reliever inhaler if you have one while help is on the way."),
         alternatives=("severe_breathless", "breathless + blue/confused/drowsy/low_oxygen", "low_oxygen", "asthma + inhaler_failing", "asthma + blue/confused"),
         source="Life-threatening asthma or respiratory failure",
     ),
     Rule(
         id="status_epilepticus",
-        title=N_("Seizure that is going on, long, repeated or new"),
-        advice=N_("Protect the head, don't hold the person down, put nothing in the mouth; turn them on their side afterwards."),
+        title=gettext_noop("Seizure that is going on, long, repeated or new"),
+        advice=gettext_noop("Protect the head, don't hold the person down, put nothing in the mouth; turn them on their side afterwards."),
         alternatives=("seizure_long", "first_seizure", "seizure + pregnant/head_injury/fever/diabetes/breathless/blue"),
         source="Status epilepticus and first seizures",
     ),
     Rule(
         id="unconscious",
-        title=N_("Unresponsive person"),
-        advice=N_("Check breathing. If breathing: recovery position. If not: start chest compressions."),
+        title=gettext_noop("Unresponsive person"),
+        advice=gettext_noop("Check breathing. If breathing: recovery position. If not: start chest compressions."),
         alternatives=("unresponsive", "alcohol_bad"),
         source="Reduced consciousness of any cause",
     ),
     Rule(
         id="head_injury",
-        title=N_("Head injury with danger signs"),
-        advice=N_("Don't drive. Someone should stay with the person and watch whether they can be woken."),
+        title=gettext_noop("Head injury with danger signs"),
+        advice=gettext_noop("Don't drive. Someone should stay with the person and watch whether they can be woken."),
         alternatives=("head_injury + anticoagulant/head_injury_sign/over_65/infant_baby",),
         source="Head injury with vomiting, drowsiness, blood thinners, age",
     ),
     Rule(
         id="cauda_equina",
-        title=N_("Possible pressure on the nerves of the lower spine"),
-        advice=N_("Go to an emergency department now; surgery within hours can save bladder and legs."),
+        title=gettext_noop("Possible pressure on the nerves of the lower spine"),
+        advice=gettext_noop("Go to an emergency department now; surgery within hours can save bladder and legs."),
         alternatives=("saddle", "back_legs + bladder_loss", "back_legs + both_legs_weak", "both_legs_weak + bladder_loss", "limb_paralysis_rising"),
         source="Cauda equina syndrome and spinal cord compression",
     ),
     Rule(
         id="vision",
-        title=N_("Sudden loss of sight or eye emergency"),
-        advice=N_("Rinse chemicals out with running water for at least 20 minutes. Don't rub or press the eye."),
+        title=gettext_noop("Sudden loss of sight or eye emergency"),
+        advice=gettext_noop("Rinse chemicals out with running water for at least 20 minutes. Don't rub or press the eye."),
         alternatives=("vision_loss", "eye_emergency"),
         source="Retinal artery occlusion, detachment, acute glaucoma, chemical injury",
     ),
     Rule(
         id="diabetic_ketoacidosis",
-        title=N_("Possible diabetic emergency (high sugar)"),
-        advice=N_("Measure blood sugar and ketones if you can. Don't stop insulin on your own."),
+        title=gettext_noop("Possible diabetic emergency (high sugar)"),
+        advice=gettext_noop("Measure blood sugar and ketones if you can. Don't stop insulin on your own."),
         alternatives=(
             "diabetes + vomiting/confused/drowsy/breathless + dka_sign",
             "diabetes + vomiting + drowsy/confused/breathless/thirst_polyuria/unwell_general",
@@ -543,29 +540,29 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="hypoglycaemia",
-        title=N_("Dangerously low blood sugar"),
-        advice=N_("If awake and able to swallow: fast sugar now. If not: nothing by mouth."),
+        title=gettext_noop("Dangerously low blood sugar"),
+        advice=gettext_noop("If awake and able to swallow: fast sugar now. If not: nothing by mouth."),
         alternatives=("hypo + confused/drowsy/unresponsive/seizure/faint", "very_low_sugar + confused/drowsy/faint/sweaty/seizure"),
         source="Severe hypoglycaemia",
     ),
     Rule(
         id="gi_bleed",
-        title=N_("Bleeding in the stomach or bowel"),
-        advice=N_("Don't eat or drink. Lie down if you feel faint."),
+        title=gettext_noop("Bleeding in the stomach or bowel"),
+        advice=gettext_noop("Don't eat or drink. Lie down if you feel faint."),
         alternatives=("vomit_blood", "black_stool", "rectal_bleed_heavy"),
         source="Upper and lower gastrointestinal bleeding",
     ),
     Rule(
         id="heavy_bleeding",
-        title=N_("Heavy bleeding or severe injury"),
-        advice=N_("Press hard on the wound with a clean cloth and keep pressing. Don't move someone whose neck or back may be hurt."),
+        title=gettext_noop("Heavy bleeding or severe injury"),
+        advice=gettext_noop("Press hard on the wound with a clean cloth and keep pressing. Don't move someone whose neck or back may be hurt."),
         alternatives=("heavy_bleed", "major_trauma_hurt", "compartment"),
         source="Major haemorrhage and trauma",
     ),
     Rule(
         id="acute_abdomen",
-        title=N_("Severe belly pain"),
-        advice=N_("Don't eat or drink until a doctor has seen you."),
+        title=gettext_noop("Severe belly pain"),
+        advice=gettext_noop("Don't eat or drink until a doctor has seen you."),
         alternatives=(
             "rigid_belly",
             "belly_pain + severe",
@@ -578,8 +575,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="ectopic",
-        title=N_("Possible pregnancy outside the womb or bleeding in pregnancy"),
-        advice=N_("Don't drive yourself. Lie down if you feel faint."),
+        title=gettext_noop("Possible pregnancy outside the womb or bleeding in pregnancy"),
+        advice=gettext_noop("Don't drive yourself. Lie down if you feel faint."),
         alternatives=(
             "pregnant + belly_pain + vaginal_bleed/faint/shoulder_tip/severe",
             "pregnant + vaginal_bleed",
@@ -590,8 +587,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="pre_eclampsia",
-        title=N_("Warning sign of late pregnancy or after birth"),
-        advice=N_("Call your maternity unit or the emergency number now, whichever answers first."),
+        title=gettext_noop("Warning sign of late pregnancy or after birth"),
+        advice=gettext_noop("Call your maternity unit or the emergency number now, whichever answers first."),
         alternatives=(
             "pregnant + late_pregnancy_sign",
             "postpartum + late_pregnancy_sign_strict/seizure/breathless/chest_pain",
@@ -604,57 +601,57 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="testicular_torsion",
-        title=N_("Possible twisted testicle"),
-        advice=N_("Go to an emergency department now: the testicle can be saved only within about six hours. Don't eat or drink."),
+        title=gettext_noop("Possible twisted testicle"),
+        advice=gettext_noop("Go to an emergency department now: the testicle can be saved only within about six hours. Don't eat or drink."),
         alternatives=("testicle", "priapism"),
         source="Testicular torsion",
     ),
     Rule(
         id="limb_ischaemia",
-        title=N_("Limb without blood supply"),
-        advice=N_("Don't warm or raise the limb; keep it still."),
+        title=gettext_noop("Limb without blood supply"),
+        advice=gettext_noop("Don't warm or raise the limb; keep it still."),
         alternatives=("limb_cold + limb_pain_sudden",),
         source="Acute limb ischaemia: pain, pallor, pulseless, cold, numb",
     ),
     Rule(
         id="severe_hypertension",
-        title=N_("Very high blood pressure"),
-        advice=N_("Sit quietly. Don't take extra tablets on your own."),
+        title=gettext_noop("Very high blood pressure"),
+        advice=gettext_noop("Sit quietly. Don't take extra tablets on your own."),
         alternatives=("crisis_pressure + hypertension_symptom/chest_pain/breathless/confused", "extreme_pressure"),
         source="Hypertensive emergency: 180/120 or more with symptoms",
     ),
     Rule(
         id="burns",
-        title=N_("Serious burn, electric shock or smoke"),
-        advice=N_("Cool a burn under cool running water for 20 minutes, no ice. For electricity: switch it off before touching the person."),
+        title=gettext_noop("Serious burn, electric shock or smoke"),
+        advice=gettext_noop("Cool a burn under cool running water for 20 minutes, no ice. For electricity: switch it off before touching the person."),
         alternatives=("burn_bad",),
         source="Burns of face, hands, large area, children, electricity, inhalation",
     ),
     Rule(
         id="heat_stroke",
-        title=N_("Possible heat stroke or freezing"),
-        advice=N_("Move to shade, take off clothes, wet and fan the skin. In cold: shelter, dry clothes, gentle warming."),
+        title=gettext_noop("Possible heat stroke or freezing"),
+        advice=gettext_noop("Move to shade, take off clothes, wet and fan the skin. In cold: shelter, dry clothes, gentle warming."),
         alternatives=("heat + heat_sign", "hypothermia", "heat + very_high_temperature"),
         source="Heat stroke and hypothermia",
     ),
     Rule(
         id="carbon_monoxide",
-        title=N_("Possible carbon monoxide or gas poisoning"),
-        advice=N_("Get everyone out into fresh air first, then call."),
+        title=gettext_noop("Possible carbon monoxide or gas poisoning"),
+        advice=gettext_noop("Get everyone out into fresh air first, then call."),
         alternatives=("carbon_monoxide",),
         source="Carbon monoxide poisoning",
     ),
     Rule(
         id="poisoning",
-        title=N_("Poisoning or overdose"),
-        advice=N_("Don't make the person vomit. Keep the packaging and say what was taken, how much and when."),
+        title=gettext_noop("Poisoning or overdose"),
+        advice=gettext_noop("Don't make the person vomit. Keep the packaging and say what was taken, how much and when."),
         alternatives=("poison", "overdose"),
         source="Poisoning and overdose, also without symptoms yet",
     ),
     Rule(
         id="infant_fever",
-        title=N_("Fever or danger sign in a young baby"),
-        advice=N_("A baby under three months with a fever must be seen by a doctor now, even if it seems well."),
+        title=gettext_noop("Fever or danger sign in a young baby"),
+        advice=gettext_noop("A baby under three months with a fever must be seen by a doctor now, even if it seems well."),
         alternatives=(
             "newborn + fever",
             "under_3_months + fever",
@@ -668,44 +665,44 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="infant_dehydration",
-        title=N_("A child losing too much water"),
-        advice=N_("Offer small sips often on the way to help."),
+        title=gettext_noop("A child losing too much water"),
+        advice=gettext_noop("Offer small sips often on the way to help."),
         alternatives=("infant + gut_loss + dehydrated", "infant + dehydrated + drowsy/fever", "infant + dry_long"),
         source="Dehydration in infants and toddlers",
     ),
     Rule(
         id="adrenal_crisis",
-        title=N_("Possible adrenal crisis"),
-        advice=N_("Give the emergency hydrocortisone injection if one is at hand and you were taught how."),
+        title=gettext_noop("Possible adrenal crisis"),
+        advice=gettext_noop("Give the emergency hydrocortisone injection if one is at hand and you were taught how."),
         alternatives=("adrenal",),
         source="Adrenal insufficiency with vomiting or collapse",
     ),
     Rule(
         id="venom_rabies",
-        title=N_("Venomous bite or possible rabies contact"),
-        advice=N_("Keep the limb still, don't cut or suck. Wash animal bites with soap and water for 15 minutes. Get to a hospital."),
+        title=gettext_noop("Venomous bite or possible rabies contact"),
+        advice=gettext_noop("Keep the limb still, don't cut or suck. Wash animal bites with soap and water for 15 minutes. Get to a hospital."),
         alternatives=("snake",),
         source="Envenoming; rabies exposure",
     ),
     Rule(
         id="blackout",
-        title=N_("Fainting with danger signs"),
-        advice=N_("Lie down and don't drive."),
+        title=gettext_noop("Fainting with danger signs"),
+        advice=gettext_noop("Lie down and don't drive."),
         alternatives=("faint_real + chest_pain/palpitations_bad/breathless/exertion/vomit_blood/black_stool/pregnant", "palpitations_bad + faint/chest_pain/breathless"),
         source="Syncope with cardiac or bleeding features",
     ),
     Rule(
         id="suicide_plan",
-        title=N_("Immediate danger to life"),
-        advice=N_("Please don't stay alone: go to another person now and put distance between you and anything you could use."),
+        title=gettext_noop("Immediate danger to life"),
+        advice=gettext_noop("Please don't stay alone: go to another person now and put distance between you and anything you could use."),
         alternatives=("suicide_active + suicide_plan", "suicide_passive + suicide_plan", "suicide_active + overdose", "suicide_method"),
         source="Suicidal intent with plan, means or attempt",
         crisis=True,
     ),
     Rule(
         id="suicide_active",
-        title=N_("Thoughts of ending your life"),
-        advice=N_("I'm glad you said it. You deserve help from a person now: talk to someone you trust and a crisis line today."),
+        title=gettext_noop("Thoughts of ending your life"),
+        advice=gettext_noop("I'm glad you said it. You deserve help from a person now: talk to someone you trust and a crisis line today."),
         alternatives=("suicide_active",),
         source="Active suicidal thoughts or self-harm",
         grade=Grade.TODAY,
@@ -713,8 +710,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="suicide_passive",
-        title=N_("Not wanting to live"),
-        advice=N_("Thank you for saying it. Please tell a person you trust how bad it is, and talk to a crisis line; you don't have to be sure."),
+        title=gettext_noop("Not wanting to live"),
+        advice=gettext_noop("Thank you for saying it. Please tell a person you trust how bad it is, and talk to a crisis line; you don't have to be sure."),
         alternatives=("suicide_passive",),
         source="Passive death wishes",
         grade=Grade.SUPPORT,
@@ -722,16 +719,16 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="harm_to_others",
-        title=N_("Danger to someone else"),
-        advice=N_("Step away from the other person and from anything that could be a weapon, and call before anything happens."),
+        title=gettext_noop("Danger to someone else"),
+        advice=gettext_noop("Step away from the other person and from anything that could be a weapon, and call before anything happens."),
         alternatives=("harm_others", "psychosis_danger"),
         source="Thoughts of harming others, command hallucinations",
         crisis=True,
     ),
     Rule(
         id="violence",
-        title=N_("Violence or abuse"),
-        advice=N_("What is happening is not your fault. If you're in danger now, leave if you safely can and call. Injuries to the neck and head need a doctor even if they look small."),
+        title=gettext_noop("Violence or abuse"),
+        advice=gettext_noop("What is happening is not your fault. If you're in danger now, leave if you safely can and call. Injuries to the neck and head need a doctor even if they look small."),
         alternatives=("violence",),
         source="Domestic and sexual violence, child abuse",
         crisis=True,
