@@ -14,14 +14,18 @@ from praxis.conversations.models import Message
 ASSISTANT_SLUG = "medical"
 
 
-def answers_to_review(principal: Principal) -> QuerySet[Message]:
+SHOWN = ("open", *CaseReview.Decision.values, "all")
+"""Which answers the queue can be narrowed to."""
+
+
+def answers_to_review(principal: Principal, show: str) -> QuerySet[Message]:
     """The workspace's medical answers with a differential or a safety rule, newest first.
 
-    Each has `decision`, the newest one, or None.
+    `show` is one of SHOWN; each answer has `decision`, the newest one, or None.
     """
     principal.require(Role.AGENT)
     newest = CaseReview.objects.filter(message=OuterRef("pk")).order_by("-created_at", "-pk")
-    return (
+    answers = (
         Message.objects.filter(
             conversation__workspace=principal.workspace,
             conversation__assistant=ASSISTANT_SLUG,
@@ -32,6 +36,9 @@ def answers_to_review(principal: Principal) -> QuerySet[Message]:
         .annotate(decision=Subquery(newest.values("decision")[:1]))
         .order_by("-created_at", "-pk")
     )
+    if show == "open":
+        return answers.filter(decision=None)
+    return answers if show == "all" else answers.filter(decision=show)
 
 
 def get_answer(principal: Principal, message_id: UUID) -> Message:

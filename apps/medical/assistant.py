@@ -7,6 +7,7 @@ from copy import deepcopy
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -15,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from apps.medical import confidence, differential, red_flags, tracking, wording
 from apps.medical.confidence import Assessment
 from apps.medical.differential import KnowledgeBase, Ranking
+from apps.medical.findings import load as load_matcher
 from apps.medical.findings import read
 from apps.medical.scope import Status
 from praxis.accounts.models import Workspace
@@ -109,7 +111,19 @@ STATUS_CHOICES = (
 )
 
 
+@cache
+def warm_up() -> None:
+    """Read the knowledge base in the background: it takes seconds, and a person types for longer."""
+    Thread(target=_load_everything, name="medical-warm-up", daemon=True).start()
+
+
+def _load_everything() -> None:
+    differential.load()
+    load_matcher()
+
+
 def panel(state: State) -> Sequence[PanelField]:
+    warm_up()
     age, sex = state.get("age_years"), state.get("sex")
     fields = [
         PanelField(

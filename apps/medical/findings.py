@@ -9,6 +9,7 @@ import re
 import threading
 import unicodedata
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from apps.medical import lay_terms
 from apps.medical.ontology import Ontology
@@ -82,10 +83,13 @@ _INTENSIFIERS = {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=32_768)
 def normalize(word: str) -> str:
     """Lower case, no accents, American spelling, singular."""
-    word = unicodedata.normalize("NFKD", word.lower())
-    word = "".join(c for c in word if not unicodedata.combining(c))
+    word = word.lower()
+    if not word.isascii():
+        word = unicodedata.normalize("NFKD", word)
+        word = "".join(c for c in word if not unicodedata.combining(c))
     for british, american in _BRITISH:
         word = word.replace(british, american)
     if len(word) > 4 and word.endswith("ies"):
@@ -104,10 +108,12 @@ def _key(words: list[str]) -> Key:
     return tuple(sorted(words))
 
 
+_PHRASE_WORD = re.compile(r"[^\W\d_]+|\d+(?:\.\d+)?")
+
+
 def _phrase_key(phrase: str) -> Key:
-    return _key(
-        [normalize(t.text) for t in tokenize(phrase) if t.is_word and t.text not in _DROPPED]
-    )
+    words = _PHRASE_WORD.findall(phrase.lower().replace("'s", ""))
+    return _key([normalize(word) for word in words if word not in _DROPPED])
 
 
 @dataclass(frozen=True)
@@ -555,9 +561,9 @@ def read_age(text: str) -> float | None:
             )
         if 0 <= age <= 120:
             return round(age, 3)
-    if match := _AGE_ZH.search(text):
-        unit = {"岁": "year", "个": "month", "天": "day", "周": "week"}[match["unit"][0]]
-        return round(float(match["n"]) * _AGE_UNITS[unit], 3)
+    if chinese := _AGE_ZH.search(text):
+        unit = {"岁": "year", "个": "month", "天": "day", "周": "week"}[chinese["unit"][0]]
+        return round(float(chinese["n"]) * _AGE_UNITS[unit], 3)
     if re.search(r"\bnewborn\b|\bneonate\b|新生儿", plain, re.IGNORECASE):
         return 0.02
     return None

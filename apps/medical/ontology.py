@@ -155,7 +155,8 @@ def _read_annotations(
     frequencies = pooled_frequencies(extra)
     diseases = sorted(package.omim_diseases, key=lambda disease: disease.id)  # type: ignore[attr-defined]
     rows: list[tuple[int, int, float]] = []
-    ids, names = [], []
+    ids: list[str] = []
+    names: list[str] = []
     for disease in diseases:
         shown = [position for n in disease.hpo if (position := ontology.index.get(n)) is not None]
         if not shown:

@@ -129,7 +129,7 @@ PATTERNS: dict[str, tuple[str, str]] = {
     "dental_numb": (r"dentist|dental|anesthe\w+|anaesthe\w+|filling|bell'?s palsy", r"牙医|麻醉|补牙|贝尔"),
     "headache": (r"headache|head ?ache|head (?:is |really |badly )?(?:hurts?|pounding|killing|exploding|splitting)|pain in (?:my|his|her|the) head|head pain", r"头痛|头疼|脑袋.{0,3}(?:痛|疼)"),
     "thunderclap": (
-        r"worst headache|thunderclap|worst (?:pain|head)[\w\s]{0,14}(?:head|life)|(?:hit|struck)[\w\s]{0,30}(?:back of (?:my|the|his|her) head|head with|in the head by)|headache[\w\s,]{0,50}(?:peaked|maximum|exploded|full force)[\w\s]{0,20}(?:second|minute|instant)?|like (?:being |i was |i'd been )?(?:hit|kicked|struck)[\w\s]{0,20}(?:on|in|over) the head|sudden\w*[\w\s,]{0,20}(?:severe|blinding|terrible|massive|excruciating|explosive|unbearable|splitting|awful|horrendous)[\w\s]{0,12}headache|headache (?:that )?came on (?:sudden\w*|instantly|in seconds|like)",
+        r"worst headache|never (?:had|felt|experienced) (?:such a|a headache)[\w\s]{0,14}(?:headache|like this)|thunderclap|worst (?:pain|head)[\w\s]{0,14}(?:head|life)|(?:hit|struck)[\w\s]{0,30}(?:back of (?:my|the|his|her) head|head with|in the head by)|headache[\w\s,]{0,50}(?:peaked|maximum|exploded|full force)[\w\s]{0,20}(?:second|minute|instant)?|like (?:being |i was |i'd been )?(?:hit|kicked|struck)[\w\s]{0,20}(?:on|in|over) the head|sudden\w*[\w\s,]{0,20}(?:severe|blinding|terrible|massive|excruciating|explosive|unbearable|splitting|awful|horrendous)[\w\s]{0,12}headache|headache (?:that )?came on (?:sudden\w*|instantly|in seconds|like)",
         r"最(?:剧烈|严重|厉害)的?头[痛疼]|雷击样|突然.{0,8}(?:剧烈|爆炸|炸裂).{0,4}头[痛疼]|头[痛疼](?:得)?.{0,6}(?:炸|爆)|突然头[痛疼]欲裂|从来没有?这么.{0,3}头?[痛疼]",
     ),
     "stiff_neck": (
@@ -151,7 +151,7 @@ PATTERNS: dict[str, tuple[str, str]] = {
         r"嗜睡|叫不醒|昏昏沉沉|很难叫醒|精神(?:很|特别|非常)?(?:差|萎靡)|反应迟钝|软绵绵|没反应|昏昏欲睡",
     ),
     "unresponsive": (
-        r"unconscious|unresponsive|not respond\w*|won't (?:respond|wake up)|will not wake|can(?:no|')?t (?:be )?(?:wake|woken|rouse)\w*|can not wake|isn't waking|isn't responding|doesn't respond|not waking up|passed out and (?:won't|hasn't|isn't|not)|found (?:him|her|them) on the floor and",
+        r"can(?:not|'t) get (?:him|her|them|my \w+) (?:to )?(?:wake|waken|respond)\w*|unconscious|unresponsive|not respond\w*|won't (?:respond|wake up)|will not wake|can(?:no|')?t (?:be )?(?:wake|woken|rouse)\w*|can not wake|isn't waking|isn't responding|doesn't respond|not waking up|passed out and (?:won't|hasn't|isn't|not)|found (?:him|her|them) on the floor and",
         r"不省人事|叫不醒|昏迷|失去意识|没有?反应|没有?意识|意识丧失|昏过去了?没醒",
     ),
     "seizure": (r"seizures?|\bfit\b|\bfits\b|fitting|convuls\w+|shaking (?:all over|uncontrollably|and (?:unresponsive|not responding))|jerking (?:all over|uncontrollably)|epilep\w+ attack", r"抽搐|癫痫|惊厥|抽风|羊癫疯|抽起来"),
@@ -181,7 +181,7 @@ PATTERNS: dict[str, tuple[str, str]] = {
         r"会阴.{0,5}麻|马鞍区|(?:屁股|肛门|下身|大腿内侧|会阴|私处|裆部).{0,6}(?:麻|没有?感觉|没有?知觉)",
     ),
     "bladder_loss": (
-        r"(?:can ?not|can't|cannot|cant|unable to|couldn't|not able to) (?:\w+ ){0,2}(?:pee|urinate|wee|pass (?:urine|water)|empty (?:my|his|her) bladder|feel when)|(?:lost|losing|loss of|no) (?:\w+ )?(?:control|bladder control|bowel control)[\w\s]{0,20}(?:bladder|bowels?|pee)?|(?:wet|wetting|soil\w*|pee\w*|messed|mess) (?:myself|himself|herself|my pants|his pants|the bed)|incontinen\w+|trouble (?:peeing|urinating|starting to pee)|leaking (?:urine|pee)",
+        r"(?:can ?not|can't|cannot|cant|unable to|couldn't|not able to) (?:\w+ ){0,2}(?:(?:control|hold)[\w\s]{0,8}(?:bladder|bowels?|pee|urine)|pee|urinate|wee|pass (?:urine|water)|empty (?:my|his|her) bladder|feel when)|(?:lost|losing|loss of|no) (?:\w+ )?(?:control|bladder control|bowel control)[\w\s]{0,20}(?:bladder|bowels?|pee)?|(?:wet|wetting|soil\w*|pee\w*|messed|mess) (?:myself|himself|herself|my pants|his pants|the bed)|incontinen\w+|trouble (?:peeing|urinating|starting to pee)|leaking (?:urine|pee)",
         r"尿不出|小便(?:解)?不出|大小便失禁|尿失禁|憋不住(?:尿|小便|大便)|排不出尿|小便失禁|大便失禁",
     ),
     "both_legs_weak": (r"(?:both|my) legs[\w\s,]{0,24}(?:weak\w*|numb\w*|give way|giving way|won't|buckl\w+|can't move|paraly\w+)|(?:weak\w*|numb\w*)[\w\s,]{0,20}(?:both|in (?:my|his|her)) legs|can't (?:move|feel) (?:my|his|her) legs|legs (?:are )?(?:going|gone|getting) (?:weak|numb)|foot drop", r"双腿.{0,5}(?:无力|麻|没力|动不了)|两条?腿.{0,5}(?:无力|麻|没力|动不了)"),
@@ -233,7 +233,7 @@ PATTERNS: dict[str, tuple[str, str]] = {
         r"低血糖|血糖.{0,4}(?:低|[12]\.\d)|胰岛素.{0,4}(?:过量|打多)",
     ),
     # belly
-    "belly_pain": (r"(?:stomach|tummy|belly|abdom\w+|gut)[\w\s,'’]{0,25}(?:pain|ache|hurts?|agony|killing|cramps?|sore)|(?:pain|ache|agony|cramps?)[\w\s,]{0,20}(?:stomach|tummy|belly|abdom\w+|gut|lower right|right lower)|stomach ?ache|pelvic pain|pain (?:low )?down (?:low|on one side)|pain on one side", r"(?:肚子|腹部?|小腹|下腹|胃|小肚子|右下腹).{0,6}(?:痛|疼)|剧烈腹痛"),
+    "belly_pain": (r"(?:stomach|tummy|belly|abdom\w+|gut)[\w\s,'’]{0,25}(?:pain|ache|hurts?|agony|killing|cramps?|sore)|(?:pain|ache|agony|cramps?)[\w\s,]{0,20}(?:stomach|tummy|belly|abdom\w+|gut|lower right|right lower)|stomach ?ache|pelvic pain|pain (?:low )?down (?:low|on one side)|pain on one side|(?:sharp|stabbing|bad|severe|strong) pain (?:in|on|down) (?:my |the )?(?:left|right|one|lower) side", r"(?:肚子|腹部?|小腹|下腹|胃|小肚子|右下腹).{0,6}(?:痛|疼)|剧烈腹痛"),
     "severe": (
         r"severe\w*|excruciating|unbearable|worst|agony|agoni[sz]ing|doubled? (?:up|over)|can't (?:stand|move|walk)|(?:10|ten|9|nine)(?: out of |/)(?:10|ten)|intense|terrible|horrific|screaming|writhing|rigid|hard as (?:a )?(?:board|rock)|board.?like|curled up|extreme|horrible",
         r"剧烈|剧痛|非常痛|受不了|难以忍受|直不起腰|硬得像|打滚|板状|绞痛",
@@ -283,6 +283,7 @@ PATTERNS: dict[str, tuple[str, str]] = {
         r"(?:腿|脚|胳膊|手臂|手|下肢).{0,8}(?:冰凉|发白|苍白|没有?脉搏|发冷|冷|发紫)",
     ),
     "limb_pain_sudden": (r"out of nowhere|hurts so (?:bad|badly|much)|in agony|sudden\w*[\w\s,]{0,26}(?:pain\w*|hurt\w*|agony|cold|numb|white)[\w\s,]{0,30}|(?:severe|excruciating|terrible|intense|unbearable)[\w\s]{0,14}pain|(?:very|extremely|really|so) painful|hurts (?:like hell|badly|so much|a lot|terribly)", r"突然.{0,10}(?:痛|疼|凉|麻|白)|剧痛|剧烈.{0,3}(?:痛|疼)"),
+    "limb_hurts": (r"\bpain\w*|hurt\w*|numb\w*|agony", r"痛|疼|麻"),
     "compartment": (r"(?:cast|plaster|fracture|broken (?:leg|arm|wrist|ankle|bone)|crush\w*)[\w\s,'’]{0,60}(?:pain (?:is )?(?:getting )?(?:much )?(?:worse|unbearable)|can't (?:feel|move)|numb|blue|cold|too tight|white|tingling)|bone (?:is )?(?:sticking out|poking|through the skin|showing)|open fracture", r"(?:石膏|骨折).{0,12}(?:越来越痛|麻|发紫|冰凉|没有?知觉)|骨头.{0,4}(?:露出|戳出)"),
     # burns, heat, cold, poison, gas
     "burn_bad": (
@@ -329,7 +330,7 @@ PATTERNS: dict[str, tuple[str, str]] = {
     ),
     "harm_others": (r"(?:want|going|plan\w*|thinking (?:of|about)|urge|thoughts? (?:of|about)|might|will|gonna|afraid i(?:'ll| will| might)|scared i(?:'ll| will| might)) (?:to )?(?:kill(?:ing)?|hurt(?:ing)?|stab(?:bing)?|shoot(?:ing)?|harm(?:ing)?|murder(?:ing)?|strangl\w+) (?:him|her|them|someone|somebody|people|my|the|everyone|him)|voices (?:are )?(?:tell\w*|order\w*|command\w*|say\w*)[\w\s]{0,20}(?:kill|hurt|harm|jump|do it|cut|die)", r"想(?:杀|打死|捅|伤害)(?:了)?(?:他|她|人|别人|孩子)|要杀(?:了)?|杀人|声音(?:让|叫|命令)我"),
     "violence": (
-        r"(?:he|she|husband|wife|partner|boyfriend|girlfriend|ex|dad|father|mum|mother|stepdad|stepfather|brother|uncle|boss|they|someone|somebody|my \w+)\b[\w\s,'’]{0,22}\b(?:hits? (?:me|her|him|us|the (?:kids|children)|my)\b|beats? (?:me|her|him|us|the (?:kids|children)|my)\b|beating me|punch\w*|kick(?:s|ed) me|chok(?:ed|es) me|strangl\w*|slap\w* me|threaten\w* (?:to (?:kill|hurt)|me)|rap(?:ed|es)|molest\w*|sexually|abus(?:es|ed|ing) me|forc(?:ed|es) me (?:to have|into) sex|burn(?:s|ed) me|hurts me|assault\w*|touch(?:es|ed) me (?:where|down|inappropriately)|locks? me|attacked me|pushed me down)|(?:been|was|got|being|am|is being|were) (?:\w+ )?(?:raped|sexually assaulted|assaulted|beaten|strangled|molested|sexually abused|abused|attacked|stabbed|threatened)|domestic (?:violence|abuse)|afraid (?:of my|he'll|she'll|he will|she will|to go home|for my life)|not safe at home|scared (?:of my (?:husband|partner|boyfriend|wife|dad|father)|he'll|he will|to go home)|unsafe at home",
+        r"(?:he|she|husband|wife|partner|boyfriend|girlfriend|ex|dad|father|mum|mother|stepdad|stepfather|brother|uncle|boss|they|someone|somebody|my \w+)\b[\w\s,'’]{0,22}\b(?:hits? (?:me|her|him|us|the (?:kids|children)|my)\b|beats? (?:me|her|him|us|the (?:kids|children)|my)\b(?! (?:at|in|to)\b)|beating me|punch\w*|kick(?:s|ed) me|chok(?:ed|es) me|strangl\w*|slap\w* me|threaten\w* (?:to (?:kill|hurt)|me)|rap(?:ed|es)|molest\w*|sexually|abus(?:es|ed|ing) me|forc(?:ed|es) me (?:to have|into) sex|burn(?:s|ed) me|hurts me|assault\w*|touch(?:es|ed) me (?:where|down|inappropriately)|locks? me|attacked me|pushed me down)|(?:been|was|got|being|am|is being|were) (?:\w+ )?(?:raped|sexually assaulted|assaulted|beaten|strangled|molested|sexually abused|abused|attacked|stabbed|threatened)|domestic (?:violence|abuse)|afraid (?:of my|he'll|she'll|he will|she will|to go home|for my life)|not safe at home|scared (?:of my (?:husband|partner|boyfriend|wife|dad|father)|he'll|he will|to go home)|unsafe at home",
         r"家暴|被.{0,3}(?:打|强奸|性侵|强暴|虐待|掐|威胁)|(?:丈夫|老公|男友|爸爸|他|老婆|男朋友|继父).{0,4}(?:打我|掐我|踢我|威胁|强迫我|虐待我|扇我|摸我)|性侵|强奸|虐待|不敢回家",
     ),
     "eating_danger": (r"(?:haven't|not|hasn't) eaten (?:anything )?(?:for|in) (?:\d+|several|many|a week|days|over a) ?(?:days|week)?[\w\s,]{0,50}(?:faint\w*|weak|collaps\w*|dizzy|chest)|starving myself[\w\s,]{0,40}(?:faint\w*|collaps\w*|chest)", r"几天没吃.{0,10}(?:晕|无力)|绝食"),
@@ -340,7 +341,7 @@ PATTERNS: dict[str, tuple[str, str]] = {
         r"(?:car|motorbike|motorcycle|bike|traffic|road)[\w\s]{0,10}(?:crash|accident|collision)|hit by (?:a |an )?(?:car|bus|truck|lorry|train|van)|(?:fell|fall|fallen|jumped)[\w\s]{0,18}(?:ladder|roof|stairs|second floor|storey|balcony|tree|horse|height|window|scaffold\w*|\d+ ?(?:m|meters?|metres|feet|ft))|neck (?:injury|broken)|broke (?:my|his|her) (?:neck|back)|can't move (?:my|his|her) (?:legs|arms|neck) after|impaled|crushed|stabbed|been shot|gunshot|drown\w*|nearly drowned",
         r"车祸|被(?:车|卡车|公交)?撞(?:了|飞)|(?:从|自).{0,6}(?:摔下|坠落|掉下)|坠楼|被捅|枪伤|溺水|差点淹死",
     ),
-    "snake": (r"snake ?bite|bitten by (?:a |an )?(?:\w+ )?snake|snake bit|(?:rabid|stray|wild)[\w\s]{0,8}(?:dog|bat|animal|raccoon|fox)[\w\s]{0,16}(?:bit|bitten|bite)|(?:bit|bitten|bite|scratched)[\w\s]{0,18}(?:by )?(?:a |an )?(?:bat\b|stray dog|rabid|monkey|raccoon)|\b(?:bat|stray dog|raccoon|monkey|snake|scorpion) (?:bit|scratched|stung)|scorpion|black widow|box jellyfish", r"被蛇咬|蛇咬|毒蛇|狂犬|被.{0,3}(?:野狗|流浪狗|蝙蝠)咬|蝎子"),
+    "snake": (r"snake ?bite|bitten by (?:a |an )?(?:\w+ )?(?:snake|viper|adder|cobra|rattlesnake|copperhead|krait|mamba)|snake bit|(?:rabid|stray|wild)[\w\s]{0,8}(?:dog|bat|animal|raccoon|fox)[\w\s]{0,16}(?:bit|bitten|bite)|(?:bit|bitten|bite|scratched)[\w\s]{0,18}(?:by )?(?:a |an )?(?:bat\b|stray dog|rabid|monkey|raccoon)|\b(?:bat|stray dog|raccoon|monkey|snake|scorpion) (?:bit|scratched|stung)|scorpion|black widow|box jellyfish", r"被蛇咬|蛇咬|毒蛇|狂犬|被.{0,3}(?:野狗|流浪狗|蝙蝠)咬|蝎子"),
     "adrenal": (r"(?:addison\w*|adrenal (?:insufficiency|crisis)|steroid (?:dependent|tablets)|hydrocortisone|prednisolone)[\w\s,'’]{0,60}(?:vomit\w*|collaps\w*|confus\w*|faint\w*|drows\w*|very ill|stopped taking|can't keep)|adrenal crisis|addisonian crisis", r"肾上腺.{0,4}(?:危象|功能不全)|艾迪生.{0,10}(?:呕吐|晕)"),
     "limb_paralysis_rising": (r"(?:weakness|numbness|tingling)[\w\s,'’]{0,30}(?:spreading|moving|creeping|rising|climbing|going) up[\w\s]{0,20}(?:legs|body|arms)?|guillain", r"(?:无力|麻).{0,6}(?:往上|向上|上行)"),
 }  # fmt: skip
@@ -610,7 +611,7 @@ RULES: tuple[Rule, ...] = (
         id="limb_ischaemia",
         title=gettext_noop("Limb without blood supply"),
         advice=gettext_noop("Don't warm or raise the limb; keep it still."),
-        alternatives=("limb_cold + limb_pain_sudden",),
+        alternatives=("limb_cold + limb_pain_sudden", "limb_cold + sudden + limb_hurts",),
         source="Acute limb ischaemia: pain, pallor, pulseless, cold, numb",
     ),
     Rule(

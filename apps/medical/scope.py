@@ -132,14 +132,17 @@ _RELATIVE = (
     r"|boss|in-law|nephew|niece|teacher|character)"
 )
 _FAMILY_PAST = re.compile(
-    rf"\b{_RELATIVE}\b[^.;!?\n]{{0,40}}\b(?:had|died|suffered|was|were|got|used to|history|passed away|once"
+    rf"\b{_RELATIVE}\b[^.;!?\n]{{0,40}}\b(?:had|died|suffered|used to|history|passed away|once"
     r"|survived|diagnosed)\b[^.;!?\n]{0,60}$"
 )
 _FAMILY_NOW = re.compile(rf"\b{_RELATIVE}\b[^.;!?\n]{{0,60}}$")
 _FAMILY_HISTORY = re.compile(
     r"\bfamily history\b[^.;!?\n]{0,60}$|\bruns? in (?:my|the|our) family\b"
 )
-_FIRST_PERSON = re.compile(r"\bi(?:'m|'ve)?\b|\bme\b|\bmyself\b", re.IGNORECASE)
+_GENERAL_QUESTION = re.compile(
+    r"^\s*(?:is|are|can|does|do) (?!i\b|my\b|he\b|she\b|we\b)[^?]{0,60}\b(?:always|usually|ever|dangerous|contagious|common"
+    r"|hereditary|causes?|means?|a sign|lead)\b[^?]*\?"
+)
 _SELF_AGAIN = re.compile(
     r"\b(?:and|but|now|while|so|then)\s+(?:i|i'm|i've|my|me)\b|[,;]\s*(?:i|i'm|i've|my)\b"
 )
@@ -171,7 +174,7 @@ def status_of(text: str, tokens: list[Token], start: int, end: int) -> Status:
     before, after = plain[begin:start], plain[end:stop]
     if _is_someone_elses(plain, before, after):
         return Status.EXCLUDED
-    if _HYPOTHETICAL.search(before):
+    if _HYPOTHETICAL.search(before) or _GENERAL_QUESTION.match(plain[begin : stop + 1]):
         return Status.EXCLUDED
     if _NO_LONGER.search(before) or _AFTER_DENIALS.match(after):
         return Status.ABSENT

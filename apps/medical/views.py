@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from apps.medical import assistant, tracking, wording
-from apps.medical.access import answers_to_review, get_answer
+from apps.medical.access import SHOWN, answers_to_review, get_answer
 from apps.medical.forms import CaseReviewForm, EmergencySettingsForm
 from apps.medical.models import CaseReview, EmergencySettings
 from apps.medical.scope import Status
@@ -18,19 +18,14 @@ from praxis.accounts.access import enter_workspace, record
 from praxis.accounts.models import Role
 
 PAGE_SIZE = 25
-FILTERS = ("open", "approved", "edited", "rejected", "all")
 
 
 @login_required
 def review_list(request: HttpRequest, workspace: str) -> HttpResponse:
     principal = enter_workspace(request, workspace, role=Role.AGENT)
     chosen = request.GET.get("show", "open")
-    chosen = chosen if chosen in FILTERS else "open"
-    answers = answers_to_review(principal)
-    if chosen == "open":
-        answers = answers.filter(decision=None)
-    elif chosen != "all":
-        answers = answers.filter(decision=chosen)
+    chosen = chosen if chosen in SHOWN else "open"
+    answers = answers_to_review(principal, chosen)
     page = Paginator(answers, PAGE_SIZE).get_page(request.GET.get("page"))
     labels = dict(CaseReview.Decision.choices) | {"open": _("Not reviewed"), "all": _("All")}
     return render(
@@ -40,7 +35,7 @@ def review_list(request: HttpRequest, workspace: str) -> HttpResponse:
             "principal": principal,
             "page": page,
             "chosen": chosen,
-            "filters": [(value, labels[value]) for value in FILTERS],
+            "filters": [(value, labels[value]) for value in SHOWN],
             "labels": labels,
             "may_edit_numbers": principal.may(Role.ADMIN),
         },

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.utils import translation
 
+from apps.medical import differential
 from apps.medical.assistant import ASSISTANT, correct, panel
 from apps.medical.models import EmergencySettings
 from praxis.accounts.models import Workspace
@@ -149,11 +150,7 @@ def test_a_chinese_emergency_is_answered_with_the_same_rule(talk: Talk) -> None:
 
 
 def test_one_vague_finding_is_not_enough(talk: Talk) -> None:
-    events = talk.say("I'm tired and weak, I feel off, and dizzy when hungry, I sleep badly")
-    if done(events).outcome == "answered":
-        (card,) = cards_of(events, "differential")
-        assert card.data["question"]
-    vague = Talk(talk.workspace).say("hypertelorism")
+    vague = talk.say("hypertelorism")
     assert done(vague).outcome == "abstained"
     assert "clinician" in text_of(vague)
     assert "Hypertelorism" in text_of(vague)
@@ -252,7 +249,7 @@ def test_the_notice_says_what_it_is_not() -> None:
     notice = str(ASSISTANT.notice)
     assert "doesn't replace" in notice
     assert "AI" in notice
-    assert "2025-11-24" in notice
+    assert differential.load().ontology.release in notice
     assert ASSISTANT.high_stakes
 
 
