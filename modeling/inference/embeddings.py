@@ -66,8 +66,9 @@ class EmbeddingService:
             "max_tokens": self._encoder.max_tokens,
         }
 
-    def start(self) -> None:
-        self._runner = asyncio.create_task(self._run())
+    def start(self, *, after: asyncio.Event) -> None:
+        """Begin loading once `after` is set, so that chat is ready first on a small machine."""
+        self._runner = asyncio.create_task(self._run(after))
 
     async def stop(self) -> None:
         if self._runner is not None:
@@ -150,8 +151,9 @@ class EmbeddingService:
             [count for _, counts in answers for count in counts],
         )
 
-    async def _run(self) -> None:
+    async def _run(self, after: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
+        await after.wait()
         started_at = time.monotonic()
         try:
             self._encoder = await loop.run_in_executor(self._pool, self._load)

@@ -72,8 +72,10 @@ def announce_ready_and_wait(pid: int) -> None:
 def main(arguments: Sequence[str]) -> None:
     config = EngineConfig.from_json(arguments[0])
     end_with_parent(config.parent_pid)
-    # Ctrl-C reaches the whole process group; the server decides when the engine ends.
+    # Ctrl-C, and SIGTERM from many supervisors, reach the whole process group. The server lets
+    # streams end first; it decides when the engine goes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     import xllamacpp
 

@@ -67,7 +67,7 @@ def build_app(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         # Neither is awaited: the server answers /health while both are loading.
         supervisor.start()
-        embeddings.start()
+        embeddings.start(after=supervisor.tried)
         try:
             yield
         finally:

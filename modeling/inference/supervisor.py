@@ -121,6 +121,8 @@ class Supervisor:
         self._current: Engine | None = None
         self._adapters: tuple[Adapter, ...] = ()
         self.knows_adapters = False
+        self.tried = asyncio.Event()
+        """Set once the first engine is ready or has failed to start."""
         self._draining: set[Engine] = set()
         self._waiters: deque[_Waiter] = deque()
         self._changing = asyncio.Lock()
@@ -195,7 +197,9 @@ class Supervisor:
         backoff = FIRST_BACKOFF_SECONDS
         reason = "start"
         while True:
-            if await self._start_current(reason):
+            started = await self._start_current(reason)
+            self.tried.set()
+            if started:
                 engine = await self._until_current_ends()
                 self._lose(engine)
                 if time.monotonic() - engine.started_at > STABLE_SECONDS:

@@ -158,6 +158,7 @@ def write_adapter(
     architecture: str = "llama",
     kind: str = "lora",
     width: int = 4,
+    height: int = 8,
     target: str = "blk.0.attn_q.weight",
     extra: dict[str, str] | None = None,
 ) -> Path:
@@ -170,7 +171,7 @@ def write_adapter(
     for key, value in (extra or {}).items():
         writer.add_string(key, value)
     writer.add_tensor(f"{target}.lora_a", np.ones((2, width), dtype=np.float32))
-    writer.add_tensor(f"{target}.lora_b", np.ones((8, 2), dtype=np.float32))
+    writer.add_tensor(f"{target}.lora_b", np.ones((height, 2), dtype=np.float32))
     _finish(writer)
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}', encoding="utf-8")
     write_manifest(folder, ["adapter.gguf", "adapter_config.json"])

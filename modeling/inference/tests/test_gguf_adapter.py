@@ -108,7 +108,7 @@ def next_token_logprobs(model: Any) -> dict[int, float]:
 
 def write_llama_gguf(model: LlamaForCausalLM, path: Path) -> None:
     """The base as llama.cpp keeps it: float32, rows of q and k in pairs, bytes as vocabulary."""
-    config = model.config
+    config: Any = model.config
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 
 from modeling.inference.server import app_for
 from modeling.inference.supervisor import EngineSettings
-from modeling.inference.tests.running import serving, wait_until
+from modeling.inference.tests.running import serving, wait_until, write_adapter
 from modeling.weights.assemble import BASE_MODEL_NAME, ENCODER_NAME, assemble
 
 pytestmark = pytest.mark.weights
@@ -20,9 +21,14 @@ CONTEXT = 512
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("real")
     (folder / "adapters").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path) -> Iterator[httpx.Client]:
     files = assemble(folder / "models")
     settings = EngineSettings(
         model_path=files.base_gguf,
@@ -147,3 +153,38 @@ def test_a_text_beyond_the_limit_is_reported(client: httpx.Client) -> None:
     assert answer["data"][0]["truncated"] is True
     assert answer["data"][0]["tokens"] == 402
     assert answer["usage"]["prompt_tokens"] == 256
+
+
+def test_an_adapter_is_loaded_beside_a_stream_and_answers_by_its_name(
+    client: httpx.Client, folder: Path
+) -> None:
+    write_adapter(folder / "adapters" / "odd", width=576, height=576)
+    body = {
+        "model": BASE_MODEL_NAME,
+        "messages": [{"role": "user", "content": "Write a long story."}],
+        "max_tokens": 60,
+        "stream": True,
+    }
+    with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        loaded = httpx.post(
+            f"{client.base_url}/v1/load_lora_adapter",
+            json={"lora_name": "odd", "lora_path": "odd"},
+            timeout=90,
+        )
+        assert loaded.status_code == 200, loaded.text
+        assert [line for line in lines if line][-1] == "data: [DONE]"
+
+    question = "Write a poem about rain."
+    plain = chat(client, question).json()
+    adapted = chat(client, question, model="odd").json()
+    assert adapted["model"] == "odd"
+    # Ones in every row turn the first layer's queries upside down.
+    said = [answer["choices"][0]["message"]["content"] for answer in (plain, adapted)]
+    assert said[0] != said[1]
+    assert chat(client, question).json()["choices"][0]["message"]["content"] == said[0]
+
+    unloaded = client.post("/v1/unload_lora_adapter", json={"lora_name": "odd"})
+    assert unloaded.status_code == 200
+    assert chat(client, question, model="odd").status_code == 404
