@@ -129,7 +129,7 @@ def test_it_fails_when_the_embedding_server_stays_away(
 ) -> None:
     model_server.down()
     version = add_document("a.md", files.MARKDOWN, read=False)
-    Job.objects.filter(pk=version.job_id).update(attempt=ingestion.MAX_ATTEMPTS - 1)
+    Job.objects.filter(pk=job_of(version).pk).update(attempt=ingestion.MAX_ATTEMPTS - 1)
     assert version.job is not None
     assert run_again(version.job).state == JobState.DEAD
     version.refresh_from_db()
@@ -196,7 +196,7 @@ def test_chunks_of_an_older_splitting_are_replaced(
     wanted = list(version.chunks.order_by("ordinal").values_list("ordinal", "start", "end"))
     version.chunks.filter(ordinal=1).update(end=wanted[1][2] + 1)
     DocumentVersion.objects.filter(pk=version.pk).update(state=State.EMBEDDING)
-    Job.objects.filter(pk=version.job_id).update(state=JobState.QUEUED, finished_at=None)
+    Job.objects.filter(pk=job_of(version).pk).update(state=JobState.QUEUED, finished_at=None)
     assert version.job is not None
     assert run_again(version.job).state == JobState.SUCCEEDED
     assert list(version.chunks.order_by("ordinal").values_list("ordinal", "start", "end")) == wanted
