@@ -16,7 +16,7 @@ class AssistantSettings(models.Model):
     lower_threshold = models.FloatField(_("abstains below"))
     upper_threshold = models.FloatField(_("rules answer from"))
     adapter = models.ForeignKey(
-        "tuning.Adapter", models.PROTECT, null=True, blank=True, related_name="used_by"
+        "tuning.Adapter", models.RESTRICT, null=True, blank=True, related_name="used_by"
     )
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
                 ('lower_threshold', models.FloatField(verbose_name='abstains below')),
                 ('upper_threshold', models.FloatField(verbose_name='rules answer from')),
                 ('updated_at', models.DateTimeField(auto_now=True)),
-                ('adapter', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='used_by', to='tuning.adapter')),
+                ('adapter', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='used_by', to='tuning.adapter')),
                 ('workspace', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='assistant_settings', to='accounts.workspace')),
             ],
             options={
