@@ -128,7 +128,7 @@ def add_adapter(base: PreTrainedModel, lora: Lora, *, seed: int) -> PeftModel:
 
 def save_adapter(model: PeftModel, directory: Path) -> None:
     """Write `adapter_model.safetensors` and `adapter_config.json`."""
-    model.save_pretrained(directory, save_embedding_layers=False)
+    model.save_pretrained(str(directory), save_embedding_layers=False)
     (directory / "README.md").unlink(missing_ok=True)
 
 

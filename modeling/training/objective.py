@@ -37,27 +37,28 @@ def packed_causal_attention(
 
     query: (1, heads, T, size); key and value: (1, key-value heads, T, size). Returns
     (1, T, heads, size). On CUDA one variable-length kernel does all spans, with `bounds_tensor`
-    (int32) as its offsets; on the CPU each span goes through the fused kernel on its own, which
-    needs no T x T mask.
+    (int32) as its offsets; on the CPU, and in float32, which that kernel does not know, each span
+    goes through the fused kernel on its own, which needs no T x T mask.
     """
     assert attention_mask is None
-    if query.is_cuda:
+    if query.is_cuda and query.dtype != torch.float32:
         from torch.nn.attention.varlen import varlen_attn
 
         assert bounds_tensor is not None
+        groups = query.shape[1] // key.shape[1]
         longest = max(end - start for start, end in pairwise(bounds))
         output = varlen_attn(
             query[0].transpose(0, 1),
-            key[0].transpose(0, 1),
-            value[0].transpose(0, 1),
+            key[0].repeat_interleave(groups, dim=0).transpose(0, 1),
+            value[0].repeat_interleave(groups, dim=0).transpose(0, 1),
             bounds_tensor,
             bounds_tensor,
             longest,
             longest,
             scale=scaling,
             window_size=(-1, 0),
-            enable_gqa=query.shape[1] != key.shape[1],
         )
+        assert isinstance(output, torch.Tensor)
         return output[None], None
     # Split, not slices: the gradient of each slice would be a full tensor of zeros.
     lengths = [end - start for start, end in pairwise(bounds)]

@@ -275,7 +275,7 @@ def prepare(
     )
     base = load_base(model_path, dtype)
     adapter = add_adapter(base, recipe.lora, seed=recipe.seed)
-    loss_module = SupervisedLoss(adapter.get_base_model()).to(accelerator.device)
+    loss_module = SupervisedLoss(base).to(accelerator.device)
     loss_module.train()
     optimizer = torch.optim.AdamW(
         [parameter for parameter in loss_module.parameters() if parameter.requires_grad],
@@ -551,8 +551,10 @@ def _gathered_rng(
 def _save(run: Run, progress: Progress, rng: dict[str, torch.Tensor]) -> None:
     accelerator = run.accelerator
     optimizer = getattr(run.optimizer, "optimizer", run.optimizer)
-    trained = get_model_state_dict(run.model, options=_STATE_OPTIONS)
-    optimizer_state = get_optimizer_state_dict(run.model, optimizer, options=_STATE_OPTIONS)
+    trained: dict[str, Any] = get_model_state_dict(run.model, options=_STATE_OPTIONS)
+    optimizer_state: dict[str, Any] = get_optimizer_state_dict(
+        run.model, optimizer, options=_STATE_OPTIONS
+    )
     states = _gathered_rng(accelerator, rng)
     if accelerator.is_main_process:
         checkpoint.save(
@@ -582,20 +584,18 @@ def _restore(run: Run, snapshot: checkpoint.Snapshot) -> Progress:
     optimizer = getattr(run.optimizer, "optimizer", run.optimizer)
     set_model_state_dict(
         run.model,
-        snapshot.trained,
+        dict(snapshot.trained),
         options=StateDictOptions(full_state_dict=True, ignore_frozen_params=True, strict=False),
     )
-    entries: dict[str, dict[str, torch.Tensor]] = {}
+    entries: dict[str, Any] = {}
     for key, tensor in snapshot.optimizer.items():
         parameter, name = key.split(_SEPARATOR)
         entries.setdefault(parameter, {})[name] = tensor
-    groups: list[dict[str, Any]] = get_optimizer_state_dict(
-        run.model, optimizer, options=_STATE_OPTIONS
-    )["param_groups"]
+    fresh: dict[str, Any] = get_optimizer_state_dict(run.model, optimizer, options=_STATE_OPTIONS)
     set_optimizer_state_dict(
         run.model,
         optimizer,
-        {"state": entries, "param_groups": groups},
+        {"state": entries, "param_groups": fresh["param_groups"]},
         options=StateDictOptions(full_state_dict=True, ignore_frozen_params=True),
     )
     rank = run.accelerator.process_index

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             data_path=str(data),
             output_dir=str(Path(directory) / "ours"),
             schedule=Schedule(learning_rate=LEARNING_RATE, warmup_share=0.0, final_share=1.0),
-            max_tokens=1024,
+            max_tokens=8192 if torch.cuda.is_available() else 1024,
             steps=rounds + 1,
             evaluation_share=0.0,
             seed=args.seed,

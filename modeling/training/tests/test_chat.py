@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
@@ -13,13 +14,13 @@ from modeling.training.tests.conftest import conversation
 def test_it_renders_and_encodes_as_transformers_does(model_dir: Path, turns: int) -> None:
     chat = ChatTokenizer.load(model_dir)
     reference = AutoTokenizer.from_pretrained(model_dir)
-    messages: list[Message] = conversation(4, turns=turns)["messages"]
+    messages: list[Any] = conversation(4, turns=turns)["messages"]
     assert chat.render(messages) == reference.apply_chat_template(messages, tokenize=False)
     prompt = messages[:-1]
     assert chat.render(prompt, add_generation_prompt=True) == reference.apply_chat_template(
         prompt, tokenize=False, add_generation_prompt=True
     )
-    whole = reference.apply_chat_template(messages, tokenize=True, return_dict=False)
+    whole: Any = reference.apply_chat_template(messages, tokenize=True, return_dict=False)
     [encoded] = chat.encode([messages])
     # Training stops at the end mark of the last answer; the template adds a line break.
     assert whole[: len(encoded.token_ids)] == encoded.token_ids

@@ -47,6 +47,7 @@ def test_the_loss_and_its_gradients_are_those_of_the_plain_model(
     make_recipe: Callable[..., Recipe], model_dir: Path
 ) -> None:
     run = prepare(make_recipe())
+    lora = run.recipe.lora
     for name, parameter in run.adapter.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
@@ -60,15 +61,14 @@ def test_the_loss_and_its_gradients_are_those_of_the_plain_model(
     import peft
 
     plain_base = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
-    config = run.adapter.peft_config["default"]
     with pytest.warns(FutureWarning):
         plain = peft.get_peft_model(
             plain_base,
             peft.LoraConfig(
                 task_type="CAUSAL_LM",
-                r=config.r,
-                lora_alpha=config.lora_alpha,
-                target_modules=config.target_modules,
+                r=lora.rank,
+                lora_alpha=lora.alpha,
+                target_modules=list(lora.target_modules),
             ),
         )
     plain.load_state_dict(run.adapter.state_dict())

@@ -42,14 +42,17 @@ def test_it_is_built_again_when_the_data_changes_or_building_was_cut_short(
     model_dir: Path, tmp_path: Path
 ) -> None:
     path = write_jsonl(tmp_path / "d.jsonl", [conversation(1)])
-    options = {"data_path": path, "model_dir": model_dir, "max_tokens": 100}
     directory = tmp_path / "t"
-    assert len(TokenStore.build(directory, **options)) == 1
+
+    def built() -> TokenStore:
+        return TokenStore.build(directory, data_path=path, model_dir=model_dir, max_tokens=100)
+
+    assert len(built()) == 1
     write_jsonl(path, [conversation(1), conversation(2)])
-    assert len(TokenStore.build(directory, **options)) == 2
+    assert len(built()) == 2
     (directory / "inventory.json").unlink()
     (directory / "token_ids.npy").write_bytes(b"cut")
-    assert TokenStore.build(directory, **options).tokens(0)[0].dtype == np.int32
+    assert built().tokens(0)[0].dtype == np.int32
 
 
 def test_packing_loses_nothing_and_exceeds_nothing(store: TokenStore) -> None:

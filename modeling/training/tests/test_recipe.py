@@ -7,7 +7,7 @@ import pytest
 
 from modeling.training.recipe import Lora, Recipe, Schedule
 
-REQUIRED = {"model_path": "m", "data_path": "d", "output_dir": "o"}
+REQUIRED: dict[str, Any] = {"model_path": "m", "data_path": "d", "output_dir": "o"}
 
 
 def test_it_survives_json() -> None:
