@@ -181,7 +181,9 @@ def train(
     after the last whole step is in a checkpoint before this returns.
     """
     on_phase("preparing", "")
-    newest = checkpoint.latest_complete(recipe.output / CHECKPOINTS)
+    # One process moves damaged checkpoints aside before the others look.
+    with Accelerator(cpu=recipe.device == "cpu").main_process_first():
+        newest = checkpoint.latest_complete(recipe.output / CHECKPOINTS)
     snapshot = None if newest is None else checkpoint.load(newest)
     run = prepare(recipe, snapshot, on_phase=on_phase)
     progress = Progress() if snapshot is None else _restore(run, snapshot)
@@ -591,7 +593,10 @@ def _restore(run: Run, snapshot: checkpoint.Snapshot) -> Progress:
     for key, tensor in snapshot.optimizer.items():
         parameter, name = key.split(_SEPARATOR)
         entries.setdefault(parameter, {})[name] = tensor
-    fresh: dict[str, Any] = get_optimizer_state_dict(run.model, optimizer, options=_STATE_OPTIONS)
+    # Not the full form: that one is empty in every process but the first.
+    fresh: dict[str, Any] = get_optimizer_state_dict(
+        run.model, optimizer, options=StateDictOptions(ignore_frozen_params=True)
+    )
     set_optimizer_state_dict(
         run.model,
         optimizer,
