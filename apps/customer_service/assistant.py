@@ -423,4 +423,5 @@ ASSISTANT = Assistant(
     correct=correct,
     seed=seed,
     urls="apps.customer_service.urls",
+    pages_title=gettext_lazy("Services"),
 )

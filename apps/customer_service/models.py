@@ -1,25 +1,14 @@
 """Service definitions, version by version, with the endpoint that does what they promise."""
 
-import base64
-import hashlib
 from typing import Any
 
-from cryptography.fernet import Fernet
-from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from apps.customer_service.schema import Service, parse_service
 from praxis.accounts.models import User, Workspace
-
-
-def _seal() -> Fernet:
-    """Encrypts endpoint secrets at rest; bound to the installation's secret key."""
-    digest = hashlib.sha256(
-        b"customer-service endpoint\x00" + settings.SECRET_KEY.encode()
-    ).digest()
-    return Fernet(base64.urlsafe_b64encode(digest))
+from praxis.sealing import seal, unseal
 
 
 class ServiceDefinitionQuerySet(models.QuerySet["ServiceDefinition"]):
@@ -67,11 +56,11 @@ class ServiceDefinition(models.Model):
     @property
     def secret(self) -> str:
         sealed = bytes(self.secret_encrypted)
-        return _seal().decrypt(sealed).decode() if sealed else ""
+        return unseal(sealed) if sealed else ""
 
     @secret.setter
     def secret(self, value: str) -> None:
-        self.secret_encrypted = _seal().encrypt(value.encode()) if value else b""
+        self.secret_encrypted = seal(value) if value else b""
 
     def publish(self) -> None:
         """Make this the version that the assistant offers."""

@@ -21,5 +21,5 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
                 .select_related("workspace")
                 .order_by("workspace__name", "pk")
             )
-        )
+        ),
     }

@@ -18,9 +18,12 @@ This module imports nothing of the platform, so a domain's rules can be tested w
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-Text = str  # or a lazy translation, which is used like one
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise as Text  # a string or a lazy translation
+else:
+    Text = str
 State = dict[str, Any]
 """What the assistant has understood: JSON values under keys that the domain chooses."""
 
@@ -289,6 +292,8 @@ class Assistant:
     """Dotted module of extra pages, served under `/w/<workspace>/<slug>/`."""
     pages_title: Text = ""
     """How the workspace's navigation names the first of these pages; empty: no link."""
+    stylesheet: str = ""
+    """Static path of a style sheet for its cards, such as `medical/medical.css`."""
     lower_threshold: float = 0.35
     """Below this confidence the assistant abstains; a workspace may change it."""
     upper_threshold: float = 0.75

@@ -9,7 +9,7 @@ from contextlib import closing
 from functools import lru_cache
 from typing import Any
 
-import httpx
+import httpx2
 import openai
 from django.conf import settings
 from django.utils.translation import gettext as _
@@ -28,7 +28,7 @@ def _client(base_url: str, api_key: str) -> openai.OpenAI:
         base_url=base_url,
         api_key=api_key or "none",
         max_retries=0,
-        timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+        timeout=openai.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
     )
 
 
@@ -83,7 +83,7 @@ class ServedModel:
                         yield text
         except openai.OpenAIError as error:
             raise _unavailable(error) from error
-        except httpx.TransportError as error:  # the server died in the middle of the stream
+        except httpx2.TransportError as error:  # the server died in the middle of the stream
             raise ModelUnavailable(_("The model server stopped in the middle.")) from error
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:

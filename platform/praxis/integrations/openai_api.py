@@ -210,7 +210,7 @@ def _copy_history(conversation: Conversation, history: Sequence[tuple[str, str]]
 
 def _spoken(body: ChatRequest) -> list[tuple[str, str]]:
     """What people and the assistant said. An assistant has its own instructions."""
-    spoken = [
+    spoken: list[tuple[str, str]] = [
         (message.role, message.plain.strip())
         for message in body.messages
         if message.role in ("user", "assistant")
@@ -228,6 +228,7 @@ def _digest(assistant: str, spoken: Sequence[tuple[str, str]]) -> str:
 
 def _remember(principal: Principal, body: ChatRequest, answer: Message) -> None:
     """So that the next request, which sends this answer along, goes on here."""
+    assert principal.api_key_id is not None, "this API is entered with a key only"
     spoken = [*_spoken(body), ("assistant", answer.text.strip())]
     OpenAIThread.objects.update_or_create(
         conversation_id=answer.conversation_id,

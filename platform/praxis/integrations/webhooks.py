@@ -5,7 +5,6 @@ time, and a sender that dies loses nothing.
 """
 
 import base64
-import hashlib
 import json
 import random
 import secrets
@@ -15,7 +14,6 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
-from cryptography.fernet import Fernet
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
@@ -32,6 +30,7 @@ from praxis.integrations.models import (
     WebhookEndpoint,
     WebhookEvent,
 )
+from praxis.sealing import seal, unseal
 
 RETRY_SECONDS = (0, 5, 300, 1800, 7200, 18000, 36000, 36000)
 """Waits before each attempt: eight attempts over 27 hours and 35 minutes."""
@@ -40,11 +39,6 @@ TIMEOUT_SECONDS = 15.0
 CLAIM_SECONDS = 60
 DISABLE_AFTER = timedelta(hours=120)
 SENT_AT_ONCE = 20
-
-
-def _fernet() -> Fernet:
-    digest = hashlib.sha256(f"webhook secrets:{settings.SECRET_KEY}".encode()).digest()
-    return Fernet(base64.urlsafe_b64encode(digest))
 
 
 def create_endpoint(
@@ -62,7 +56,7 @@ def create_endpoint(
         url=url,
         description=description,
         event_names=event_names or [],
-        secret_encrypted=_fernet().encrypt(secret.encode()),
+        secret_encrypted=seal(secret),
     )
     record(principal, "webhook.create", endpoint, events=event_names or [])
     return endpoint, secret
@@ -111,7 +105,7 @@ def attempt(delivery: WebhookDelivery) -> WebhookAttempt:
     """Send once and write down what came of it. Slow work, so outside any transaction."""
     endpoint = delivery.endpoint
     content = json.dumps(payload_of(delivery.event), ensure_ascii=False).encode()
-    secret = _fernet().decrypt(bytes(endpoint.secret_encrypted)).decode()
+    secret = unseal(endpoint.secret_encrypted)
     now = datetime.now(UTC)
     headers = {
         "content-type": "application/json",

@@ -73,7 +73,8 @@ def receiver(settings: Settings) -> Iterator[Receiver]:
 
 @pytest.fixture
 def endpoint(admin: User, receiver: Receiver, principal_of: PrincipalOf) -> WebhookEndpoint:
-    row, row.secret = create_endpoint(principal=principal_of(admin), url=receiver.url)  # type: ignore[attr-defined]
+    row, secret = create_endpoint(principal=principal_of(admin), url=receiver.url)
+    row.secret = secret  # type: ignore[attr-defined]
     return row
 
 

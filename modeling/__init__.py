@@ -1,0 +1,1 @@
+"""Models, training and inference. Imports neither Django nor the platform."""
