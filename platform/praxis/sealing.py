@@ -19,6 +19,6 @@ def seal(secret: str) -> bytes:
     return _fernet().encrypt(secret.encode())
 
 
-def unseal(sealed: bytes | memoryview[int]) -> str:
+def unseal(sealed: bytes | memoryview) -> str:
     """Raises `cryptography.fernet.InvalidToken` when SECRET_KEY has changed."""
     return _fernet().decrypt(bytes(sealed)).decode()

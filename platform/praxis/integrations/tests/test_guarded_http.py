@@ -98,7 +98,7 @@ class _Redirects(http.server.BaseHTTPRequestHandler):
         type(self).hits += 1
         self.rfile.read(int(self.headers["content-length"]))
         self.send_response(302)
-        self.send_header("location", f"http://127.0.0.1:{self.server.server_address[1]}/again")
+        self.send_header("location", f"http://{self.headers['host']}/again")
         self.end_headers()
         self.wfile.write(b"x" * 200_000)
 
