@@ -98,7 +98,11 @@ def _read(run: JobRun, version: DocumentVersion) -> None:
     """File to text and structure; all or nothing."""
     _set_state(run, version, State.PARSING)
     known = format_of(version.file_name)
-    run.progress(0, stage=READING, unit="pages" if known.name == "pdf" else "parts")
+    run.progress(
+        0,
+        stage=READING,
+        unit=gettext_noop("pages") if known.name == "pdf" else gettext_noop("parts"),
+    )
     with version.file.open("rb") as file, closing(read_file(file, known)) as pages:
         reading = assemble(_shown(run, pages))
     if not reading.text:
@@ -140,7 +144,7 @@ def _index(run: JobRun, version: DocumentVersion, spans: Sequence[Span]) -> None
     missing = [span for span in spans if span.ordinal not in stored]
     _set_state(run, version, State.EMBEDDING)
     done = len(stored)
-    run.progress(done, len(spans), unit="chunks", stage=INDEXING)
+    run.progress(done, len(spans), unit=gettext_noop("chunks"), stage=INDEXING)
     for first in range(0, len(missing), BATCH):
         run.check()
         batch = missing[first : first + BATCH]

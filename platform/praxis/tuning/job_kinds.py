@@ -202,7 +202,7 @@ def _store_metrics(run: JobRun, lines: list[dict[str, Any]]) -> None:
             update_fields=["values", "at"],
         )
     last = lines[-1]
-    run.progress(last["step"], last.get("steps"), unit="steps", stage=TRAINING)
+    run.progress(last["step"], last.get("steps"), unit=gettext_noop("steps"), stage=TRAINING)
 
 
 def _show_phase(run: JobRun, phase: str) -> None:
