@@ -80,7 +80,7 @@ def test_the_catalogue_holds_the_messages_of_the_sources(source: str) -> None:
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_message_is_translated(source: str) -> None:
     for key, message in messages_of(read_catalogue(source)):
-        forms = as_key(message.string)
+        forms = as_key(message.string or "")
         assert len(forms) == 1, f"Chinese has one form, not {len(forms)}: {key}"
         assert forms[0].strip(), f"not translated: {key}"
         assert not message.fuzzy, f"the source has changed; check the translation of {key}"
@@ -90,7 +90,7 @@ def test_every_message_is_translated(source: str) -> None:
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_translation_keeps_values_and_tags(source: str) -> None:
     for key, message in messages_of(read_catalogue(source)):
-        translated = as_key(message.string)[0]
+        translated = as_key(message.string or "")[0]
         assert sorted(FIXED.findall(translated)) == sorted(FIXED.findall(key[-1])), key
 
 
