@@ -8,10 +8,10 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from modeling.inference.engine_http import EngineAnswer, EngineLost, engine_request
 from modeling.inference.errors import ApiError, engine_unavailable, invalid_request
 from modeling.inference.metrics import Metrics
 from modeling.inference.requests import ChatRequest
@@ -68,8 +68,8 @@ class ChatResponse(Response):
         except ApiError as exc:
             await self._explain(exc, send)
             return exc.status
-        except httpx.TransportError as exc:
-            logger.warning("engine connection lost: %s", type(exc).__name__)
+        except EngineLost as exc:
+            logger.warning("engine lost: %s", exc)
             error = engine_unavailable("The engine ended while it was answering; send it again")
             await self._explain(error, send)
             return error.status
@@ -89,17 +89,17 @@ class ChatResponse(Response):
             body["id_slot"] = lease.claim.slot_id
             body["cache_prompt"] = lease.claim.reuse_prefix
             body["lora"] = lease.engine.adapter_scales(request.model)
-            async with lease.engine.client.stream(
-                "POST", "/v1/chat/completions", json=body
+            async with engine_request(
+                lease.engine.socket_path, "POST", "/v1/chat/completions", body
             ) as upstream:
-                if upstream.status_code != 200:
-                    raise _translated(upstream.status_code, await upstream.aread())
+                if upstream.status != 200:
+                    raise _translated(upstream.status, await upstream.read())
                 if request.stream:
                     await self._relay_stream(upstream, send)
                 else:
                     await self._relay_whole(upstream, send)
 
-    async def _relay_stream(self, upstream: httpx.Response, send: Send) -> None:
+    async def _relay_stream(self, upstream: EngineAnswer, send: Send) -> None:
         finished = False
         async for events in _whole_events(upstream):
             if not self._started:
@@ -122,8 +122,8 @@ class ChatResponse(Response):
             raise engine_unavailable("The engine's answer broke off; send the request again")
         await _send(send, {"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _relay_whole(self, upstream: httpx.Response, send: Send) -> None:
-        content = await upstream.aread()
+    async def _relay_whole(self, upstream: EngineAnswer, send: Send) -> None:
+        content = await upstream.read()
         self._count_tokens(content)
         self._started = True
         headers = [(b"content-type", b"application/json")]
@@ -172,10 +172,10 @@ class ChatResponse(Response):
         await _send(send, {"type": "http.response.body", "body": response.body})
 
 
-async def _whole_events(upstream: httpx.Response) -> AsyncIterator[bytes]:
+async def _whole_events(upstream: EngineAnswer) -> AsyncIterator[bytes]:
     """Server-sent events as they come, never cut inside one."""
     pending = b""
-    async for chunk in upstream.aiter_raw():
+    async for chunk in upstream.chunks():
         pending += chunk
         end = pending.rfind(b"\n\n") + 2
         if end > 1:

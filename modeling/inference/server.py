@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -29,6 +28,7 @@ from modeling.inference.adapters import AdapterRefused
 from modeling.inference.auth import BearerToken, is_loopback
 from modeling.inference.chat import ChatResponse
 from modeling.inference.embeddings import EmbeddingService
+from modeling.inference.engine_http import EngineLost
 from modeling.inference.errors import ApiError, engine_unavailable, invalid_request
 from modeling.inference.metrics import Metrics
 from modeling.inference.requests import (
@@ -160,7 +160,7 @@ def build_app(
         ).response()
 
     async def engine_lost(request: Request, exc: Exception) -> Response:
-        logger.warning("engine connection lost: %s", type(exc).__name__)
+        logger.warning("engine lost: %s", exc)
         return engine_unavailable("The engine ended while it was answering").response()
 
     return Starlette(
@@ -178,7 +178,7 @@ def build_app(
         exception_handlers={
             ApiError: api_error,
             HTTPException: http_error,
-            httpx.TransportError: engine_lost,
+            EngineLost: engine_lost,
         },
         lifespan=lifespan,
     )
@@ -221,8 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    for chatty in ("httpx", "sentence_transformers"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
     try:
         api_key = _api_key(options.api_key_env, options.host)
         listener = _listen(options.host, options.port)

@@ -19,8 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from modeling.inference.adapters import (
     Adapter,
     AdapterRefused,
@@ -29,6 +27,7 @@ from modeling.inference.adapters import (
     remembered,
 )
 from modeling.inference.engine import ENGINE_ENVIRONMENT, EngineConfig
+from modeling.inference.engine_http import EngineLost, engine_request
 from modeling.inference.errors import ApiError, engine_unavailable, model_not_found
 from modeling.inference.metrics import Metrics
 from modeling.inference.slots import CacheKey, SlotClaim, SlotTable
@@ -37,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 ENGINE_COMMAND = (sys.executable, "-m", "modeling.inference.engine")
 SOCKET_PREFIX = "praxis-engine-"
+SOCKET_NAME = "engine.sock"
 START_TIMEOUT_SECONDS = 120
 FIRST_BACKOFF_SECONDS = 0.5
 LAST_BACKOFF_SECONDS = 30.0
@@ -71,12 +71,15 @@ class Engine:
 
     generation: int
     process: asyncio.subprocess.Process
-    client: httpx.AsyncClient
     adapters: tuple[Adapter, ...]
     slots: SlotTable
     socket_dir: Path
     started_at: float = field(default_factory=time.monotonic)
     drained: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def socket_path(self) -> Path:
+        return self.socket_dir / SOCKET_NAME
 
     def adapter_scales(self, model: str) -> list[dict[str, float]]:
         """The scale of every adapter: 1 for the chosen one, 0 for the others.
@@ -95,7 +98,6 @@ class Engine:
         if self.process.returncode is None:
             self.process.kill()
         await self.process.wait()
-        await self.client.aclose()
         shutil.rmtree(self.socket_dir, ignore_errors=True)
 
 
@@ -240,10 +242,13 @@ class Supervisor:
 
     async def _answers(self, engine: Engine) -> bool:
         try:
-            answer = await engine.client.get("/health", timeout=HEALTH_CHECK_SECONDS)
-        except httpx.HTTPError:
+            async with (
+                asyncio.timeout(HEALTH_CHECK_SECONDS),
+                engine_request(engine.socket_path, "GET", "/health") as answer,
+            ):
+                return answer.status == 200
+        except (EngineLost, TimeoutError):
             return False
-        return answer.status_code == 200
 
     def _lose(self, engine: Engine) -> None:
         self._problem = f"the engine process ended with status {engine.process.returncode}"
@@ -285,10 +290,9 @@ class Supervisor:
         self._metrics.engine_starts.labels(reason).inc()
         # Unix socket paths are limited to about 100 characters, so not under the data folder.
         socket_dir = Path(tempfile.mkdtemp(prefix=f"{SOCKET_PREFIX}{os.getpid()}-"))
-        socket_path = socket_dir / "engine.sock"
         config = EngineConfig(
             parent_pid=os.getpid(),
-            socket_path=str(socket_path),
+            socket_path=str(socket_dir / SOCKET_NAME),
             model_path=str(self.settings.model_path),
             model_name=self.settings.model_name,
             context=self.settings.context,
@@ -311,7 +315,6 @@ class Supervisor:
         engine = Engine(
             generation=self._generation,
             process=process,
-            client=_client(socket_path),
             adapters=adapters,
             slots=SlotTable(self.settings.parallel),
             socket_dir=socket_dir,
@@ -420,9 +423,9 @@ class Supervisor:
     async def count_tokens(self, text: str) -> int:
         """Tokens of `text` for the base model, without the marks of a chat."""
         engine = self._require_current()
-        answer = await engine.client.post("/tokenize", json={"content": text})
-        answer.raise_for_status()
-        return len(answer.json()["tokens"])
+        request = {"content": text}
+        async with engine_request(engine.socket_path, "POST", "/tokenize", request) as answer:
+            return len(json.loads(await answer.read())["tokens"])
 
     def _require_current(self) -> Engine:
         if self._current is None:
@@ -543,20 +546,6 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _client(socket_path: Path) -> httpx.AsyncClient:
-    # No kept-alive connections: llama.cpp closes them after 5 s, which races with the next
-    # request, and each would hold one of its HTTP threads. Connecting to a Unix socket costs
-    # less than 0.1 ms.
-    return httpx.AsyncClient(
-        base_url="http://engine",
-        transport=httpx.AsyncHTTPTransport(
-            uds=str(socket_path), limits=httpx.Limits(max_keepalive_connections=0)
-        ),
-        # A long prompt is silent until its first token; a hung engine is found by health checks.
-        timeout=httpx.Timeout(None, connect=5.0),
-    )
 
 
 async def _wait_ready(process: asyncio.subprocess.Process) -> None:
