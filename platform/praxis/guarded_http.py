@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import httpx
+from django.utils.translation import gettext as _
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 BODY_LIMIT = 64 * 1024
@@ -83,21 +84,24 @@ def resolve(url: str, allowed: Sequence[AllowedNetwork] = ()) -> tuple[str, str,
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise AddressRefused("The address can't be read.") from error
+        raise AddressRefused(_("The address can't be read.")) from error
     if parts.scheme not in ("http", "https") or not host:
-        raise AddressRefused("The address must begin with https:// or http:// and name a host.")
+        raise AddressRefused(_("The address must begin with https:// or http:// and name a host."))
     if parts.username or parts.password:
-        raise AddressRefused("The address must not hold a user name or a password.")
+        raise AddressRefused(_("The address must not hold a user name or a password."))
     port = port or (443 if parts.scheme == "https" else 80)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise AddressRefused(f"The host name {host} can't be resolved.") from error
+        raise AddressRefused(
+            _("The host name %(host)s can't be resolved.") % {"host": host}
+        ) from error
     addresses = [ipaddress.ip_address(str(item[4][0]).split("%")[0]) for item in found]
     for address in addresses:
         if is_denied(address, port, allowed):
             raise AddressRefused(
-                f"{host} leads to {address}, an address inside a private or reserved network."
+                _("%(host)s leads to %(address)s, an address inside a private or reserved network.")
+                % {"host": host, "address": address}
             )
     return str(addresses[0]), host, port
 

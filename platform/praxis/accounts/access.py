@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
+from django.utils.translation import gettext as _
 
 from praxis.accounts.models import AuditEntry, Membership, Role, User, Workspace
 
@@ -41,11 +42,13 @@ class Principal:
 
     def require(self, role: Role) -> None:
         if not self.may(role):
-            raise PermissionDenied(f"This needs the role {role.label} in the workspace.")
+            raise PermissionDenied(
+                _("This needs the role “%(role)s” in the workspace.") % {"role": role.label}
+            )
 
     def require_scope(self, scope: str) -> None:
         if not self.scopes & {"*", scope}:
-            raise PermissionDenied(f"The API key lacks the scope {scope!r}.")
+            raise PermissionDenied(_("The API key lacks the scope “%(scope)s”.") % {"scope": scope})
 
 
 def enter_workspace(request: HttpRequest, slug: str, *, role: Role = Role.MEMBER) -> Principal:

@@ -14,10 +14,12 @@ import secrets
 import shutil
 import socket
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import IO
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -247,6 +249,8 @@ def _serve(web_socket: socket.socket) -> None:
     import uvicorn
     from django.urls import get_resolver
 
+    from praxis.conversations.turns import interrupt_all
+
     get_resolver().url_patterns  # noqa: B018  (the first visitor need not wait for the imports)
     config = uvicorn.Config(
         "praxis.asgi:application",
@@ -256,7 +260,14 @@ def _serve(web_socket: socket.socket) -> None:
         lifespan="off",
         timeout_graceful_shutdown=GRACEFUL_WEB_SECONDS,
     )
-    uvicorn.Server(config).run(sockets=[web_socket])
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            """Running answers are stored as interrupted first, which also ends their streams."""
+            threading.Thread(target=interrupt_all, daemon=True).start()
+            super().handle_exit(sig, frame)
+
+    Server(config).run(sockets=[web_socket])
 
 
 def _work(queues: str, concurrency: int) -> None:
