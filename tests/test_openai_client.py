@@ -85,6 +85,20 @@ def test_a_foreign_history_becomes_a_new_conversation(
     assert {"role": "user", "content": "My boat is called Nora."} in prompt
 
 
+def test_no_cached_prefix_is_shared_between_workspaces(
+    client: openai.OpenAI, model_server: ModelServer, admin: User
+) -> None:
+    client.chat.completions.create(
+        model="tiny", messages=[{"role": "user", "content": "How is the wind?"}]
+    )
+    salts = {
+        request.body["cache_salt"]
+        for request in model_server.requests
+        if request.path.endswith("/chat/completions")
+    }
+    assert salts == {str(admin.workspaces.get().pk)}
+
+
 def test_errors_raise_the_clients_own_exceptions(
     client: openai.OpenAI, platform: str, model_server: ModelServer
 ) -> None:

@@ -47,10 +47,15 @@ def _unavailable(error: openai.OpenAIError) -> ModelUnavailable:
 
 
 class ServedModel:
-    """One model name of the server (the base or an adapter); implements `contract.LanguageModel`."""
+    """One model name of the server (the base or an adapter); implements `contract.LanguageModel`.
 
-    def __init__(self, name: str = "") -> None:
+    Requests with another `cache_salt` share no cached prefix: otherwise the time to the first token
+    would tell one tenant whether another had sent a text. vLLM knows the same field.
+    """
+
+    def __init__(self, name: str = "", *, cache_salt: str = "") -> None:
         self.name = name or settings.LLM_MODEL
+        self.cache_salt = cache_salt
 
     def stream(
         self,
@@ -70,6 +75,8 @@ class ServedModel:
         }
         if stop:
             request["stop"] = list(stop)
+        if self.cache_salt:
+            request["extra_body"] = {"cache_salt": self.cache_salt}
         if json_schema is not None:
             request["response_format"] = {
                 "type": "json_schema",

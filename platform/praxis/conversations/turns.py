@@ -260,7 +260,8 @@ def _events(run: Run) -> Iterator[Event]:
         .first()
     )
     adapter = chosen.adapter.name if chosen and chosen.adapter else ""
-    model = _ModelOfTurn(ServedModel(adapter), run)
+    served = ServedModel(adapter, cache_salt=str(principal.workspace.pk))
+    model = _ModelOfTurn(served, run)
 
     def retrieve(query: str, limit: int) -> list[Passage]:
         return search(principal=principal, assistant=assistant.slug, query=query, limit=limit)
