@@ -300,7 +300,9 @@ def test_an_unreadable_recipe_is_said(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_it_does_not_outlive_the_process_that_started_it(
     make_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    recipe = make_recipe(steps=100_000, schedule=Schedule(learning_rate=1e-3))
+    recipe = make_recipe(
+        steps=100_000, save_every_steps=100_000, schedule=Schedule(learning_rate=1e-3)
+    )
     file = tmp_path / "recipe.json"
     file.write_text(recipe.to_json())
     # The trainer is started by a thread that ends at once; that alone must not end it.
