@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
 
@@ -12,7 +13,7 @@ from praxis.urls import urlpatterns as product_urls
 ClientFor = Callable[[User], Client]
 
 
-def _broken(request: object) -> None:
+def _broken(request: HttpRequest) -> HttpResponse:
     raise RuntimeError("a bug")
 
 

@@ -48,8 +48,8 @@ def messages_of(catalogue: Catalog) -> Iterator[tuple[Key, Message]]:
             yield as_key(message.id), message
 
 
-def as_key(message: str | list[str] | tuple[str, ...]) -> Key:
-    return (message,) if isinstance(message, str) else tuple(message)
+def as_key(message: str | list[str] | tuple[str, ...] | None) -> Key:
+    return (message,) if isinstance(message, str) else tuple(message or ("",))
 
 
 def said_in_sources(source: str) -> set[Key]:

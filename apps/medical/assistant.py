@@ -7,7 +7,6 @@ from copy import deepcopy
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -111,19 +110,13 @@ STATUS_CHOICES = (
 )
 
 
-@cache
 def warm_up() -> None:
-    """Read the knowledge base in the background: it takes seconds, and a person types for longer."""
-    Thread(target=_load_everything, name="medical-warm-up", daemon=True).start()
-
-
-def _load_everything() -> None:
+    """Read the knowledge base and the words of findings: it takes seconds."""
     differential.load()
     load_matcher()
 
 
 def panel(state: State) -> Sequence[PanelField]:
-    warm_up()
     age, sex = state.get("age_years"), state.get("sex")
     fields = [
         PanelField(
@@ -501,6 +494,7 @@ ASSISTANT = Assistant(
     panel=panel,
     correct=correct,
     seed=seed,
+    warm_up=warm_up,
     urls="apps.medical.urls",
     pages_title=gettext_lazy("Clinical review"),
     stylesheet="medical/medical.css",

@@ -56,12 +56,12 @@ def test_the_state_is_shown_and_can_be_corrected(open_page: OpenPage, picture: P
     say(page, "Where is my order HP-10422? My e-mail is ben@example.com")
     assert "HP-10422" in last_answer(page)
     panel = page.locator("#panel-body")
-    field = panel.get_by_label("Order number")
+    field = panel.get_by_label("Order number", exact=True)
     expect(field).to_have_value("HP-10422")
     picture(page, "chat-state")
     field.fill("HP-10423")
     field.press("Enter")
-    expect(panel.get_by_label("Order number")).to_have_value("HP-10423")
+    expect(panel.get_by_label("Order number", exact=True)).to_have_value("HP-10423")
 
 
 def test_a_person_is_asked_for(open_page: OpenPage) -> None:
@@ -165,7 +165,8 @@ def test_an_admin_trains_an_adapter_and_puts_it_behind_an_assistant(
     upload.locator("[name=name]").fill("Islands")
     upload.locator("[name=file]").set_input_files(file)
     page.get_by_role("button", name="Upload and examine").click()
-    expect(page.locator("main")).to_contain_text("17", timeout=30_000)
+    # The first examination makes the training base from the carried weights, which takes longest.
+    expect(page.locator("main")).to_contain_text("17", timeout=240_000)
     expect(page.locator("main")).to_contain_text("39")
     picture(page, "tuning-doctor")
     page.get_by_role("link", name="Train on it").click()

@@ -288,6 +288,8 @@ class Assistant:
     sentence for the person when the value is not allowed."""
     seed: Callable[[Any], None] | None = None
     """Puts the demo's data into a workspace (a `Workspace` row); must be safe to call twice."""
+    warm_up: Callable[[], None] | None = None
+    """Loads what the first turn would wait for; must be safe to call twice and from any thread."""
     urls: str = ""
     """Dotted module of extra pages, served under `/w/<workspace>/<slug>/`."""
     pages_title: Text = ""

@@ -41,3 +41,10 @@ def get_assistant(slug: str) -> Assistant:
 def app_label_of(slug: str) -> str:
     """The Django app whose templates draw the assistant's cards."""
     return _app_labels[slug]
+
+
+def warm_up() -> None:
+    """Load what the first turns would wait for; called once in a thread of a web process."""
+    for assistant in all_assistants():
+        if assistant.warm_up is not None:
+            assistant.warm_up()

@@ -249,7 +249,11 @@ def _serve(web_socket: socket.socket) -> None:
     import uvicorn
     from django.urls import get_resolver
 
+    from praxis.assistants.registry import warm_up
     from praxis.conversations.turns import interrupt_all
+
+    warnings.filterwarnings("ignore", "StreamingHttpResponse must consume synchronous iterators")
+    threading.Thread(target=warm_up, daemon=True).start()
 
     get_resolver().url_patterns  # noqa: B018  (the first visitor need not wait for the imports)
     config = uvicorn.Config(

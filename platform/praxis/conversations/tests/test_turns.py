@@ -198,7 +198,7 @@ def test_an_answer_whose_process_died_is_interrupted_and_keeps_its_words(
 def test_a_running_turn_shows_that_it_lives(
     live: ModelServer, me: Principal, conversation: Conversation
 ) -> None:
-    live.slow(0.05)
+    live.slow(0.3)
     live.enqueue("word " * 10)
     answer = post_message(principal=me, conversation=conversation, text="Go")
     until(lambda: turns.redis_client().exists(streams._alive_key(answer.pk)))
