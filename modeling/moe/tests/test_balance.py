@@ -103,15 +103,15 @@ def test_repeated_updates_even_out_the_load(
             # Every token takes the first expert.
             layer.mlp.gate.e_score_correction_bias[0] = 1.0
         mixture.train()
-        balancer = BiasBalancer(mixture, gamma=0.02)
+        balancer = BiasBalancer(mixture, gamma=0.01)
         first = None
-        for _ in range(120):
+        for _ in range(200):
             mixture(input_ids=tokens)
             last = balancer.update()
             first = last if first is None else first
     before, after = measure(first).summary(), measure(last).summary()
     assert before["max_over_mean"] == EXPERTS.number / EXPERTS.top_k
-    assert after["cv"] < 0.4 * before["cv"]
+    assert after["cv"] < 0.5 * before["cv"]
     assert after["dead_experts"] == 0
 
 
