@@ -25,6 +25,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import psutil
+import psycopg
 from django.core.exceptions import ImproperlyConfigured
 
 from praxis.environment import read_int, read_text, read_url
@@ -36,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SMALLEST_FREE_BYTES = 500_000_000
 GRACEFUL_WEB_SECONDS = 10
 MODEL_SERVER_SECONDS = 90
+DEMO_SECONDS = 90
 """How long the start waits for the model before it shows the address all the same."""
 SERVICE_BACKOFF_SECONDS = 5
 
@@ -132,6 +134,9 @@ def _start(supervisor: Supervisor, stack: contextlib.ExitStack, began: float) ->
         seconds = MODEL_SERVER_SECONDS
         if not supervisor.wait_until(lambda url=url: _answers(url), timeout_seconds=seconds):  # type: ignore[misc]
             supervisor.say(f"{name} is not ready yet; its pages say so until it is.")
+    if password:
+        supervisor.say("reading the demo's documents")
+        supervisor.wait_until(_demo_is_read, timeout_seconds=DEMO_SECONDS)
     supervisor.say(f"ready after {time.monotonic() - began:.0f} s. Ctrl-C stops everything.")
     supervisor.say(f"Address:  {base}/")
     if admin_name:
@@ -162,6 +167,19 @@ def _keep_service(supervisor: Supervisor, stack: contextlib.ExitStack, name: str
 
     supervisor.tenders.append(tend)
     return current[0].url
+
+
+def _demo_is_read() -> bool:
+    """Whether the first questions will find the documents that the demo came with.
+
+    Asked without Django, whose connections must not exist in the process that forks the others.
+    """
+    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+        waiting = connection.execute(
+            "SELECT EXISTS (SELECT FROM jobs_job WHERE kind = 'knowledge.ingest'"
+            " AND state IN ('queued', 'running'))"
+        ).fetchone()
+    return waiting == (False,)
 
 
 def _start_model_server(supervisor: Supervisor, var: Path, addresses: dict[str, str]) -> str:

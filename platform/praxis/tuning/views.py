@@ -81,7 +81,7 @@ def datasets(request: HttpRequest, workspace: str) -> HttpResponse:
             "principal": principal,
             "page": page,
             "upload_form": UploadForm(),
-            "corrections_form": CorrectionsForm(),
+            "corrections_form": CorrectionsForm(auto_id="corrections_%s"),
         },
     )
 
@@ -121,7 +121,7 @@ def upload(request: HttpRequest, workspace: str) -> HttpResponse:
 def corrections(request: HttpRequest, workspace: str) -> HttpResponse:
     """Collect the corrections that people wrote in the chat."""
     principal = _enter(request, workspace)
-    form = CorrectionsForm(request.POST or None)
+    form = CorrectionsForm(request.POST or None, auto_id="corrections_%s")
     if request.method == "POST" and form.is_valid():
         try:
             version = data.store_corrections(principal=principal, **form.cleaned_data)
