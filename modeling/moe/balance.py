@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import distributed, nn
 
-from modeling.moe.routers import NoRouters, routers
+from modeling.moe.routers import NoRouters, router_weight, routers
 
 DEAD_BELOW = 0.01
 """An expert counts as dead with less than this share of the mean load."""
@@ -101,13 +101,13 @@ class LoadCounter:
 
     def __init__(self, model: nn.Module, *, only_in_training: bool = False) -> None:
         found = routers(model)
-        sizes = {_num_experts(router) for router in found.values()}
+        sizes = {router_weight(router).shape[0] for router in found.values()}
         if len(sizes) != 1:
             raise ValueError(f"layers have different numbers of experts: {sorted(sizes)}")
         self.names = tuple(found)
         self.token_mask: torch.Tensor | None = None
         self._only_in_training = only_in_training
-        device = next(iter(found.values())).weight.device
+        device = router_weight(next(iter(found.values()))).device
         self.load_LE = torch.zeros(len(found), sizes.pop(), dtype=torch.int64, device=device)
         self._hooks = [
             router.register_forward_hook(self._hook(layer))
@@ -184,7 +184,7 @@ class BiasBalancer:
         mean_L1 = load_LE.double().mean(dim=1, keepdim=True)
         moves_LE = self.gamma * torch.sign(mean_L1 - load_LE)
         for router, moves_E in zip(self._routers, moves_LE, strict=True):
-            bias = router.e_score_correction_bias
+            bias = router.get_buffer("e_score_correction_bias")
             bias.add_(moves_E.to(bias))
         total = self.counter.read()
         self.counter.reset()
@@ -230,8 +230,3 @@ def auxiliary_loss(logits_TE: Sequence[torch.Tensor], *, top_k: int) -> torch.Te
         shares_E = counts_E / chosen_TK.numel()
         losses.append(num_experts * (shares_E * scores_TE.mean(dim=0)).sum())
     return torch.stack(losses).mean()
-
-
-def _num_experts(router: nn.Module) -> int:
-    weight: torch.Tensor = router.weight
-    return int(weight.shape[0])

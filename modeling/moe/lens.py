@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from modeling.moe.routers import routers
+from modeling.moe.routers import router_weight, routers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,9 @@ class Routing:
 def routing_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str) -> Routing:
     """Run the prompt, as it is written, once through the mixture."""
     token_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    return routing_of_tokens(model, token_ids, [tokenizer.decode([token]) for token in token_ids])
+    return routing_of_tokens(
+        model, token_ids, [str(tokenizer.decode([token])) for token in token_ids]
+    )
 
 
 @torch.no_grad()
@@ -90,7 +92,7 @@ def routing_of_tokens(
     return Routing(
         tokens=tuple(texts),
         layers=tuple(_layer_number(name) for name in found),
-        num_experts=int(next(iter(found.values())).weight.shape[0]),
+        num_experts=router_weight(next(iter(found.values()))).shape[0],
         experts_LTK=np.stack([seen[name][0].cpu().numpy() for name in found]),
         weights_LTK=np.stack([seen[name][1].float().cpu().numpy() for name in found]),
     )

@@ -72,6 +72,13 @@ def routers(model: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
+def router_weight(router: nn.Module) -> torch.Tensor:
+    """The router's weight, (E, H)."""
+    weight = router.weight
+    assert isinstance(weight, torch.Tensor)
+    return weight
+
+
 def keep_routers_in_float32(model: nn.Module) -> None:
     """Store the router's weights in float32, whatever the type of the rest.
 

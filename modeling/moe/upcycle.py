@@ -57,39 +57,40 @@ class Experts:
 def mixture_config(dense: PretrainedConfig, experts: Experts) -> Glm4MoeConfig:
     """The configuration of the mixture; raises NotUpcyclable for a dense model it can't equal."""
     _check(dense, experts)
-    return Glm4MoeConfig(
-        vocab_size=dense.vocab_size,
-        hidden_size=dense.hidden_size,
-        intermediate_size=dense.intermediate_size,
-        num_hidden_layers=dense.num_hidden_layers,
-        num_attention_heads=dense.num_attention_heads,
-        num_key_value_heads=dense.num_key_value_heads,
-        head_dim=_head_dim(dense),
-        hidden_act=dense.hidden_act,
-        max_position_embeddings=dense.max_position_embeddings,
-        initializer_range=dense.initializer_range,
-        rms_norm_eps=dense.rms_norm_eps,
-        tie_word_embeddings=dense.tie_word_embeddings,
-        rope_parameters={**dense.rope_parameters, "partial_rotary_factor": 1.0},
-        partial_rotary_factor=1.0,
-        attention_bias=False,
-        attention_dropout=dense.attention_dropout,
-        use_qk_norm=False,
-        first_k_dense_replace=0,
-        moe_intermediate_size=experts.width,
-        n_shared_experts=dense.intermediate_size // experts.width,
-        n_routed_experts=experts.number,
-        num_experts_per_tok=experts.top_k,
-        routed_scaling_factor=1.0,
-        norm_topk_prob=True,
-        n_group=1,
-        topk_group=1,
-        num_nextn_predict_layers=0,
-        bos_token_id=dense.bos_token_id,
-        eos_token_id=dense.eos_token_id,
-        pad_token_id=dense.pad_token_id,
-        dtype=dense.dtype,
-    )
+    facts: dict[str, Any] = {
+        "vocab_size": dense.vocab_size,
+        "hidden_size": dense.hidden_size,
+        "intermediate_size": dense.intermediate_size,
+        "num_hidden_layers": dense.num_hidden_layers,
+        "num_attention_heads": dense.num_attention_heads,
+        "num_key_value_heads": dense.num_key_value_heads,
+        "head_dim": _head_dim(dense),
+        "hidden_act": dense.hidden_act,
+        "max_position_embeddings": dense.max_position_embeddings,
+        "initializer_range": dense.initializer_range,
+        "rms_norm_eps": dense.rms_norm_eps,
+        "tie_word_embeddings": dense.tie_word_embeddings,
+        "rope_parameters": {**dense.rope_parameters, "partial_rotary_factor": 1.0},
+        "partial_rotary_factor": 1.0,
+        "attention_bias": False,
+        "attention_dropout": dense.attention_dropout,
+        "use_qk_norm": False,
+        "first_k_dense_replace": 0,
+        "moe_intermediate_size": experts.width,
+        "n_shared_experts": dense.intermediate_size // experts.width,
+        "n_routed_experts": experts.number,
+        "num_experts_per_tok": experts.top_k,
+        "routed_scaling_factor": 1.0,
+        "norm_topk_prob": True,
+        "n_group": 1,
+        "topk_group": 1,
+        "num_nextn_predict_layers": 0,
+        "bos_token_id": dense.bos_token_id,
+        "eos_token_id": dense.eos_token_id,
+        "pad_token_id": dense.pad_token_id,
+        "dtype": dense.dtype,
+    }
+    return Glm4MoeConfig(**facts)
 
 
 def upcycle(dense: PreTrainedModel, experts: Experts, *, seed: int) -> Glm4MoeForCausalLM:
@@ -104,7 +105,8 @@ def upcycle(dense: PreTrainedModel, experts: Experts, *, seed: int) -> Glm4MoeFo
         # Built without memory: every tensor is filled below.
         with torch.device("meta"):
             mixture = Glm4MoeForCausalLM(config)
-        mixture = mixture.to(dense.dtype).to_empty(device=dense.device)
+        torch.nn.Module.to(mixture, dense.dtype)
+        mixture.to_empty(device=dense.device)
     renamed = {_mixture_name(name): value for name, value in dense.state_dict().items()}
     missing, unexpected = mixture.load_state_dict(renamed, strict=False)
     if unexpected:

@@ -148,7 +148,9 @@ def compare(
     """Train every variant with every seed; a seed is left out when no time is left for it."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     started = time.monotonic()
-    dense = load_dense().to(device)
+    dense = load_dense()
+    module: torch.nn.Module = dense
+    module.to(device)
     runs: list[dict[str, Any]] = []
     base_loss: dict[str, float] = {}
     for seed in seeds:
@@ -222,7 +224,7 @@ def _train(
     if variant == "softmax":
         use_softmax_routers(mixture)
     keep_routers_in_float32(mixture)
-    weights = [weight for weight in mixture.parameters() if weight.requires_grad]
+    weights: list[torch.Tensor] = [w for w in mixture.parameters() if w.requires_grad]
     is_new = {
         id(weight)
         for name, weight in mixture.named_parameters()
@@ -278,7 +280,7 @@ def _train(
         torch.nn.utils.clip_grad_norm_(masters, 1.0)
         optimizer.step()
         with torch.no_grad():
-            torch._foreach_copy_(weights, masters)
+            torch._foreach_copy_(list(weights), list(masters))
         if balancer:
             load = balancer.update()
         else:
@@ -477,15 +479,17 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if args.command == "tokens":
         tokens = pack_domains(args.data, REAL, *_tokeniser(training_base(ROOT / "var" / "models")))
-        arrays = {f"training.{domain}": rows for domain, rows in tokens.training.items()}
+        arrays: dict[str, Any] = {
+            f"training.{domain}": rows for domain, rows in tokens.training.items()
+        }
         arrays |= {f"held_out.{domain}": rows for domain, rows in tokens.held_out.items()}
-        np.savez_compressed(args.out, **arrays)
+        np.savez_compressed(args.out, allow_pickle=False, **arrays)
         return 0
     parts: dict[str, Rows] = {"training": {}, "held_out": {}}
-    with np.load(args.tokens) as arrays:
-        for name in arrays.files:
+    with np.load(args.tokens) as packed:
+        for name in packed.files:
             part, domain = name.split(".")
-            parts[part][domain] = arrays[name]
+            parts[part][domain] = packed[name]
     settings = Settings(**{**_fields(REAL), "steps": args.steps})
 
     def save(result: dict[str, Any]) -> None:

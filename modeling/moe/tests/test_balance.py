@@ -109,6 +109,7 @@ def test_repeated_updates_even_out_the_load(
             mixture(input_ids=tokens)
             last = balancer.update()
             first = last if first is None else first
+    assert first is not None
     before, after = measure(first).summary(), measure(last).summary()
     assert before["max_over_mean"] == EXPERTS.number / EXPERTS.top_k
     assert after["cv"] < 0.5 * before["cv"]
