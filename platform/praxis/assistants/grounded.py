@@ -80,11 +80,11 @@ def coverage(question: str, text: str) -> float:
 
 
 def answer_confidence(*, retrieval_score: float, covered: float) -> float:
-    """The probability that the best passage answers the question.
+    """How likely it is that the best passage answers the question, from 0 to 1.
 
     A logistic function of the retrieval score and of the share of the question's content words in
-    the quoted window; the coefficients come from `ops/bench.py grounding --fit`, whose development
-    questions are none of those that the bench reports on.
+    the quoted window. The coefficients were set by hand; `ops/bench.py grounding` prints what a fit
+    on its development questions would give, and how well the present ones are calibrated.
     """
     return 1 / (
         1 + math.exp(-(INTERCEPT + SCORE_WEIGHT * retrieval_score + COVER_WEIGHT * covered))
