@@ -194,7 +194,7 @@ def test_an_admin_trains_an_adapter_and_puts_it_behind_an_assistant(
     expect(page.get_by_text("demo.islands").first).to_be_visible()
     picture(page, "tuning-adapters")
     adapter = page.locator("article", has_text="demo.islands")
-    adapter.locator("select[name=assistant]").select_option("service")
+    adapter.get_by_label("Put behind").select_option("service")
     adapter.get_by_role("button", name="Let it answer").click()
     expect(page.get_by_text("demo.islands").first).to_be_visible()
     page.goto("/w/demo/assistants/")
