@@ -27,9 +27,9 @@ from praxis.accounts.access import Principal
 from praxis.accounts.models import Membership
 from praxis.assistants.contract import Done, Event, ModelUnavailable, Passage, State, Token, Turn
 from praxis.assistants.language_model import ServedModel
-from praxis.assistants.models import AssistantSettings
 from praxis.assistants.pipeline import run_turn
 from praxis.assistants.registry import get_assistant
+from praxis.assistants.services import settings_for
 from praxis.conversations import streams
 from praxis.conversations.memory import ConversationMemory, embed_messages
 from praxis.conversations.models import Conversation, Message
@@ -254,12 +254,8 @@ def _events(run: Run) -> Iterator[Event]:
         return
     conversation, principal = run.answer.conversation, run.principal
     assistant = get_assistant(conversation.assistant)
-    chosen = (
-        AssistantSettings.objects.select_related("adapter")
-        .filter(workspace=principal.workspace, assistant=assistant.slug)
-        .first()
-    )
-    adapter = chosen.adapter.name if chosen and chosen.adapter else ""
+    chosen = settings_for(principal.workspace, assistant.slug)
+    adapter = chosen.adapter.name if chosen.adapter else ""
     served = ServedModel(adapter, cache_salt=str(principal.workspace.pk))
     model = _ModelOfTurn(served, run)
 
@@ -277,9 +273,7 @@ def _events(run: Run) -> Iterator[Event]:
         conversation_id=str(conversation.pk),
         language=run.language,
     )
-    lower = chosen.lower_threshold if chosen else assistant.lower_threshold
-    upper = chosen.upper_threshold if chosen else assistant.upper_threshold
-    yield from run_turn(assistant, turn, lower=lower, upper=upper)
+    yield from run_turn(assistant, turn, lower=chosen.lower_threshold, upper=chosen.upper_threshold)
 
 
 def _finish(run: Run, done: Done) -> None:
