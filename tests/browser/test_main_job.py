@@ -196,7 +196,9 @@ def test_an_admin_trains_an_adapter_and_puts_it_behind_an_assistant(
     adapter = page.locator("article", has_text="demo.islands")
     adapter.get_by_label("Put behind").select_option("service")
     adapter.get_by_role("button", name="Let it answer").click()
-    expect(page.get_by_text("Answers for Customer service")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("Answers for Customer service", exact=True)).to_be_visible(
+        timeout=90_000
+    )
     page.goto("/w/demo/assistants/")
     expect(page.locator("main")).to_contain_text("demo.islands")
 
