@@ -23,6 +23,7 @@ from praxis.assistants.language_model import embed
 from praxis.integrations.events import emit
 from praxis.jobs.running import Interrupted, JobRun, PermanentFailure, Retry
 from praxis.knowledge.chunking import SEPARATOR, Span, split
+from praxis.knowledge.content import access_of, content_changed, metadata_of
 from praxis.knowledge.fulltext import searchable
 from praxis.knowledge.models import EMBEDDING_WIDTH, Chunk, Document, DocumentVersion
 from praxis.knowledge.parsing.assembly import assemble
@@ -188,6 +189,8 @@ def _chunk(version: DocumentVersion, span: Span, vector: list[float]) -> Chunk:
         page=span.page,
         heading=span.heading,
         text=text,
+        access=access_of(version.document),
+        metadata=metadata_of(version.document),
         embedding=vector,
         search=SearchVector(Value(searchable(place)), config="english", weight="B")
         + SearchVector(Value(searchable(text)), config="english", weight="A"),
@@ -205,6 +208,7 @@ def _switch_over(run: JobRun, version: DocumentVersion, *, num_chunks: int) -> N
             Q(current_version=None) | Q(current_version__number__lt=version.number),
             pk=version.document_id,
         ).update(current_version=version)
+        content_changed(version.document.corpus_id)
         emit(
             version.document.corpus.workspace,
             "document.ready",

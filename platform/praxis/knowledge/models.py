@@ -8,7 +8,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, Value
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from pgvector.django import HnswIndex, VectorField
@@ -18,6 +18,17 @@ from praxis.jobs.models import Job
 
 EMBEDDING_WIDTH = 384
 """Of the shipped encoder; another width is another column and index."""
+
+
+def access_list() -> ArrayField:
+    """Who may find it: `role:admin`, `user:3`; empty means everyone in the workspace."""
+    return ArrayField(
+        models.CharField(max_length=100),
+        verbose_name=_("access"),
+        default=list,
+        blank=True,
+        db_default=[],
+    )
 
 
 class Corpus(models.Model):
@@ -34,6 +45,13 @@ class Corpus(models.Model):
         blank=True,
         help_text=_("Which assistants search here; none chosen means all of them."),
     )
+    access = access_list()
+    metadata = models.JSONField(_("metadata"), default=dict, blank=True)
+    """Of every document in it; a document's own entries win."""
+    content_version = models.PositiveBigIntegerField(default=0, editable=False)
+    """Grows with every change of what search can find here; see `content_changed`."""
+    watched_folder = models.CharField(_("watched folder"), max_length=500, blank=True)
+    """Below `PRAXIS_IMPORT_ROOT`; its files are read in as they come. Empty: none."""
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -65,6 +83,13 @@ class Document(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     corpus = models.ForeignKey(Corpus, models.CASCADE, related_name="documents")
     title = models.CharField(_("title"), max_length=255)
+    key = models.CharField(max_length=200, blank=True)
+    """By which another system names it when it pushes live records; empty for a file."""
+    source_url = models.URLField(max_length=2000, blank=True)
+    """Where it was fetched from."""
+    access = access_list()
+    """Its own list replaces the corpus's."""
+    metadata = models.JSONField(_("metadata"), default=dict, blank=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
     )
@@ -76,6 +101,9 @@ class Document(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["corpus", "title"], name="document_title_once"),
+            models.UniqueConstraint(
+                fields=["corpus", "key"], condition=~Q(key=""), name="document_key_once"
+            ),
             models.CheckConstraint(condition=~Q(title=""), name="document_has_title"),
         ]
 
@@ -222,7 +250,22 @@ class Chunk(models.Model):
     heading = models.TextField(blank=True)
     """The headings above the span, outermost first, joined by " › "."""
     text = models.TextField()
-    """`version.text[start:end]`."""
+    """`version.text[start:end]`, always: this is what an answer quotes."""
+    search_text = models.TextField(blank=True, default="", db_default="")
+    """The words by which search finds it instead of its own, once an administrator edited them."""
+    edited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    edited_at = models.DateTimeField(null=True, blank=True)
+    parent_start = models.PositiveIntegerField(null=True, blank=True)
+    parent_end = models.PositiveIntegerField(null=True, blank=True)
+    """The larger piece around it, `version.text[parent_start:parent_end]`: what to read when the
+    chunk alone is too little."""
+    tokens = models.PositiveSmallIntegerField(null=True, blank=True)
+    """As the encoder counted them, with the headings that are embedded with it."""
+    access = access_list()
+    """Copied from the document or its corpus, so that the index query itself keeps to it."""
+    metadata = models.JSONField(default=dict, blank=True, db_default=Value({}, models.JSONField()))
     embedding = VectorField(dimensions=EMBEDDING_WIDTH)
     search = SearchVectorField()
 

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from praxis.accounts.models import User
 from praxis.jobs.services import enqueue, request_cancel
+from praxis.knowledge.content import content_changed
 from praxis.knowledge.models import (
     Corpus,
     Document,
@@ -123,6 +124,7 @@ def delete_document(document: Document) -> None:
     with transaction.atomic():
         _stop_and_forget_files(DocumentVersion.objects.filter(document=document))
         document.delete()
+        content_changed(document.corpus_id)
 
 
 def delete_corpus(corpus: Corpus) -> None:

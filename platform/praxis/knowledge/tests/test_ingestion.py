@@ -323,3 +323,31 @@ def test_a_failed_upload_leaves_no_file(corpus: Corpus, monkeypatch: pytest.Monk
     with pytest.raises(RuntimeError):
         services.add_document(corpus=corpus, title="", file_name="a.txt", content=b"text")
     assert not stored_files() and not Document.objects.exists()
+
+
+def test_every_change_of_what_is_found_raises_the_content_version(
+    corpus: Corpus, add_document: AddDocument
+) -> None:
+    def content_version() -> int:
+        return Corpus.objects.get(pk=corpus.pk).content_version
+
+    seen = [content_version()]
+    first = add_document("a.txt", "Ten days.")
+    seen.append(content_version())
+    add_document("a.txt", "Twenty days.")
+    seen.append(content_version())
+    services.delete_document(first.document)
+    seen.append(content_version())
+    assert seen == sorted(set(seen)), "it grows with each"
+
+
+def test_chunks_inherit_access_and_metadata(corpus: Corpus, add_document: AddDocument) -> None:
+    corpus.access, corpus.metadata = ["role:admin"], {"area": "shop", "year": 2025}
+    corpus.save()
+    version = add_document("a.txt", "Ten days.", read=False)
+    version.document.metadata = {"year": 2026}
+    version.document.save()
+    assert version.job_id
+    run_job(version.job_id)
+    chunk = version.chunks.get()
+    assert (chunk.access, chunk.metadata) == (["role:admin"], {"area": "shop", "year": 2026})

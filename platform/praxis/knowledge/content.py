@@ -1,0 +1,34 @@
+"""What a corpus hands down to its chunks, and the number that says that its content has changed."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F
+
+from praxis.knowledge.models import Chunk, Corpus, Document
+
+
+def content_changed(corpus_id: UUID) -> None:
+    """Call it in the transaction of every change of what search can find in the corpus.
+
+    `Corpus.content_version` grows, so that whatever was worked out from the earlier content (cached
+    answers) no longer matches.
+    """
+    Corpus.objects.filter(pk=corpus_id).update(content_version=F("content_version") + 1)
+
+
+def access_of(document: Document) -> list[str]:
+    """Who may find the document's chunks: its own list, else the corpus's; empty is everyone."""
+    return list(document.access or document.corpus.access)
+
+
+def metadata_of(document: Document) -> dict[str, Any]:
+    """The corpus's metadata with the document's own on top."""
+    return {**document.corpus.metadata, **document.metadata}
+
+
+def hand_down(document: Document) -> None:
+    """Bring the document's chunks in line after a change of access or metadata."""
+    Chunk.objects.filter(version__document=document).update(
+        access=access_of(document), metadata=metadata_of(document)
+    )
