@@ -17,7 +17,11 @@ from typing import Any
 from .blocks import Page, Refused
 
 MEMORY_BYTES = 1024**3
+OCR_MEMORY_BYTES = 3 * 1024**3 // 2
+"""Of address space; what OCR really uses stays below 1 GB."""
 CPU_SECONDS = 55
+"""Of a file; where the format has pages, of each of them."""
+MOST_CPU_SECONDS = 1_800
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
@@ -35,7 +39,11 @@ READERS = {
     "html": "html_text",
     "pdf": "pdf_text",
     "docx": "docx_text",
+    "pptx": "pptx_text",
+    "xlsx": "xlsx_text",
     "csv": "csv_text",
+    "eml": "eml_text",
+    "jsonl": "jsonl_text",
 }
 
 
@@ -46,6 +54,8 @@ def main() -> None:
         data = sys.stdin.buffer.read()
         for page in reader.read(data):
             _write(_page(page))
+            if page.total is not None:
+                _renew_time()
         _write({"end": True})
     except Refused as refusal:
         _write({"refused": refusal.code, "values": refusal.values})
@@ -60,12 +70,24 @@ def give_up_rights() -> None:
     # A network namespace of its own, where the kernel allows it; the audit hook holds elsewhere.
     if libc.unshare(_CLONE_NEWNET) != 0:
         libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, OCR_MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, MOST_CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))  # doesn't bind root; the hook below does
     sys.addaudithook(_forbid)
+
+
+def allow_more_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (OCR_MEMORY_BYTES, OCR_MEMORY_BYTES))
+
+
+def _renew_time() -> None:
+    """A long document is no attack: each page has the time of a small file."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    used = int(usage.ru_utime + usage.ru_stime)
+    limit = min(used + CPU_SECONDS, MOST_CPU_SECONDS)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, MOST_CPU_SECONDS))
 
 
 def _forbid(event: str, args: tuple[Any, ...]) -> None:

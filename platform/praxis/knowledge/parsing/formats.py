@@ -30,7 +30,15 @@ FORMATS = (
         "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
         (".docx",),
     ),
+    Format(
+        "pptx",
+        "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+        (".pptx",),
+    ),
+    Format("xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", (".xlsx",)),
     Format("csv", "text/csv", (".csv", ".tsv")),
+    Format("eml", "message/rfc822", (".eml",)),
+    Format("jsonl", "application/jsonl", (".jsonl", ".ndjson")),
 )
 SUFFIXES = tuple(suffix for known in FORMATS for suffix in known.suffixes)
 
@@ -49,7 +57,13 @@ _SIGNATURES = (
     (b"7z\xbc\xaf\x27\x1c", "7Z"),
     (b"{\\rtf", "RTF"),
 )
-_EXPECTED = {"pdf": "PDF", "docx": "ZIP"}
+_OLD_OFFICE = {
+    **dict.fromkeys((".doc", ".dot", ".docm", ".dotm"), ".docx"),
+    **dict.fromkeys((".ppt", ".pps", ".pptm", ".ppsm", ".potm"), ".pptx"),
+    **dict.fromkeys((".xls", ".xlt", ".xlsm", ".xltm", ".xlsb"), ".xlsx"),
+}
+OFFICE = ("docx", "pptx", "xlsx")
+_EXPECTED = {"pdf": "PDF", **dict.fromkeys(OFFICE, "ZIP")}
 
 
 def format_of(file_name: str) -> Format:
@@ -58,8 +72,8 @@ def format_of(file_name: str) -> Format:
     for known in FORMATS:
         if suffix in known.suffixes:
             return known
-    if suffix in (".docm", ".dotm", ".doc", ".dot"):
-        raise Refused("old_word", suffix=suffix)
+    if newer := _OLD_OFFICE.get(suffix):
+        raise Refused("old_office", suffix=suffix, newer=newer)
     raise Refused("unknown_format", suffix=suffix or file_name, known=", ".join(SUFFIXES))
 
 
@@ -78,8 +92,8 @@ def check_content(known: Format, *, size: int, head: bytes) -> None:
     if known.name == "pdf" and found != "PDF" and b"%PDF-" in head[:1024]:
         return  # readers allow bytes before the header
     expected = _EXPECTED.get(known.name)
-    if found == "OLE" and known.name == "docx":
-        raise Refused("encrypted_or_old_word")
+    if found == "OLE" and known.name in OFFICE:
+        raise Refused("encrypted_or_old_office", suffix=known.suffixes[0])
     # "MZ" is two letters that a text may begin with; the text decoder decides on those.
     if found != expected and not (expected is None and found == "EXE"):
         raise Refused("other_content", suffix=known.suffixes[0], found=found or "text")

@@ -21,7 +21,9 @@ _INLINE = {
 _HIDING = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|opacity\s*:\s*0(?:\.0+)?\s*(?:;|$)"
     r"|font-size\s*:\s*0(?:\.0+)?(?:px|pt|em|rem|%)?\s*(?:;|$)"
-    r"|(?:left|top|text-indent)\s*:\s*-\d{3,}",
+    r"|font-size\s*:\s*(?:0?\.\d+|[12](?:\.\d+)?)(?:px|pt)\s*(?:;|$)"
+    r"|(?:left|top|text-indent)\s*:\s*-\d{3,}"
+    r"|(?:^|;)\s*color\s*:\s*(?:white|#fff(?:fff)?|rgb\(\s*255\s*,\s*255\s*,\s*255\s*\)|transparent)\s*(?:;|$)",
     re.IGNORECASE,
 )
 _DECLARED = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?([A-Za-z0-9_:-]+)", re.IGNORECASE)
@@ -152,5 +154,5 @@ def _is_hidden(tag: Tag) -> bool:
     return (
         tag.has_attr("hidden")
         or str(tag.get("aria-hidden", "")).lower() == "true"
-        or bool(style and _HIDING.search(style))
+        or bool(style and _HIDING.search(style) and "background" not in style.lower())
     )

@@ -1,15 +1,17 @@
-"""PDF with a text layer by pypdf, page by page. Runs in the child process."""
+"""PDF by pdfium, page by page; pages that are pictures by OCR. Runs in the child process."""
 
-import io
-import logging
 import re
 from collections.abc import Iterator
 from statistics import median
+from typing import Any
 
-from pypdf import PdfReader
-from pypdf.errors import DependencyError, LimitReachedError, PyPdfError
+import pypdfium2 as pdfium
+import pypdfium2.raw as raw
 
-from .blocks import MAX_PAGES, Block, Page, Refused, clean_line, without_bullet
+from . import page_pictures
+from .blocks import MAX_PAGES, Block, Page, Refused, clean_line, strip_invisible, without_bullet
+from .page_ranges import ranges
+from .pdf_hidden import remove_hidden
 
 _ITEM = re.compile(r"^(?:[-–•·▪●○*]|\d{1,3}[.)]|\(\w{1,3}\)|[a-z]\))\s+")
 _NUMBERED_HEADING = re.compile(r"^(\d{1,2}(?:\.\d{1,2}){0,3})\.?\s+\S.{1,90}$")
@@ -17,61 +19,69 @@ _CHAPTER = re.compile(
     r"^(?:第[一二三四五六七八九十百零\d]+[章节条篇]|(?:chapter|section|article|part)\s+[\dIVXLC]+\b)",
     re.IGNORECASE,
 )
-# What a broken file makes pypdf raise besides its own errors.
-_BROKEN = (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, OSError)
 
 
 def read(data: bytes) -> Iterator[Page]:
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
     try:
-        reader = PdfReader(io.BytesIO(data), strict=False)
-        if reader.is_encrypted and not reader.decrypt(""):
-            raise Refused("pdf_encrypted")
-        total = len(reader.pages)
-        titles = _outline_titles(reader)
-    except DependencyError:
-        raise Refused("pdf_encrypted") from None
-    except (*_BROKEN, RecursionError):
-        raise Refused("pdf_broken") from None
+        document = pdfium.PdfDocument(data)
+        total = len(document)
+    except pdfium.PdfiumError as error:
+        code = getattr(error, "err_code", None)
+        encrypted = code in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY)
+        raise Refused("pdf_encrypted" if encrypted else "pdf_broken") from None
     if total == 0:
         raise Refused("pdf_broken")
     if total > MAX_PAGES:
         raise Refused("too_many_pages", pages=total, limit=MAX_PAGES)
+    titles = _outline_titles(document)
     unreadable: list[int] = []
-    found_text = False
+    recognised: list[int] = []
+    hidden = invisible = 0
     for number in range(1, total + 1):
+        lines: list[str] = []
         try:
-            lines = reader.pages[number - 1].extract_text().split("\n")
-        except LimitReachedError:
-            raise Refused("memory") from None
-        except (*_BROKEN, RecursionError):
-            lines = []
-        blocks = list(_blocks([clean_line(line) for line in lines], titles))
+            page = document[number - 1]
+            hidden += remove_hidden(page)
+            lines = page.get_textpage().get_text_range(errors="replace").split("\n")
+            if not any(map(str.strip, lines)) and page_pictures.has_picture(page):
+                lines = page_pictures.lines_of(page)
+                if lines:
+                    recognised.append(number)
+        except pdfium.PdfiumError:
+            pass  # the page is told as unreadable
+        invisible += sum(strip_invisible(line)[1] for line in lines)
+        blocks = list(_blocks([clean_line(_readable(line)) for line in lines], titles))
         if not blocks:
             unreadable.append(number)
-        found_text = found_text or bool(blocks)
-        page = Page(number, total, blocks)
-        if number == total and found_text and unreadable:
-            page.notes.append(("unreadable_pages", {"pages": _ranges(unreadable)}))
-        yield page
-    if not found_text:
-        raise Refused("no_text_layer")
+        if len(unreadable) == total:
+            raise Refused("no_text_layer")
+        notes: list[tuple[str, dict[str, Any]]] = []
+        if number == total:
+            for code, value in (("hidden_text", hidden), ("invisible_characters", invisible)):
+                if value:
+                    notes.append((code, {"characters": value}))
+            for code, numbers in (
+                ("recognised_pages", recognised),
+                ("unreadable_pages", unreadable),
+            ):
+                if numbers:
+                    notes.append((code, {"pages": ranges(numbers)}))
+        yield Page(number, total, blocks, notes)
 
 
-def _outline_titles(reader: PdfReader) -> dict[str, int]:
+def _readable(line: str) -> str:
+    """pdfium marks a hyphen at the end of a line by U+FFFE or U+0002."""
+    return re.sub("[\ufffe\x02]", "-", line)
+
+
+def _outline_titles(document: pdfium.PdfDocument) -> dict[str, int]:
     """Titles of the bookmarks, folded, with their level; a line that equals one is a heading."""
     titles: dict[str, int] = {}
-
-    def collect(entries: list, level: int) -> None:
-        for entry in entries:
-            if isinstance(entry, list):
-                collect(entry, min(level + 1, 6))
-            elif title := clean_line(str(entry.title or "")):
-                titles.setdefault(title.casefold(), level)
-
     try:
-        collect(reader.outline, 1)
-    except (*_BROKEN, RecursionError):  # bookmarks are often broken where the pages are not
+        for bookmark in document.get_toc(max_depth=6):
+            if title := clean_line(bookmark.get_title() or ""):
+                titles.setdefault(title.casefold(), min(bookmark.level + 1, 6))
+    except pdfium.PdfiumError:  # bookmarks are often broken where the pages are not
         return titles
     return titles
 
@@ -146,15 +156,3 @@ def _joined(lines: list[str]) -> str:
 
 def _is_cjk(sign: str) -> bool:
     return "\u3000" <= sign <= "\u9fff" or "\uff00" <= sign <= "\uffef"
-
-
-def _ranges(pages: list[int]) -> str:
-    """`1-3, 7` for [1, 2, 3, 7]; the first twenty ranges."""
-    parts: list[list[int]] = []
-    for page in pages:
-        if parts and page == parts[-1][1] + 1:
-            parts[-1][1] = page
-        else:
-            parts.append([page, page])
-    shown = [f"{a}-{b}" if b > a else str(a) for a, b in parts[:20]]
-    return ", ".join(shown) + (" …" if len(parts) > 20 else "")

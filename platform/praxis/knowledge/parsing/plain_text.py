@@ -94,7 +94,7 @@ def _looks_chinese(sample: bytes) -> bool:
 
 def read(data: bytes) -> Iterator[Page]:
     text, encoding = decode(data)
-    yield from in_parts(_blocks(text), notes_of(text, encoding))
+    yield from in_parts(blocks_of_text(text), notes_of(text, encoding))
 
 
 def notes_of(text: str, encoding: str) -> list[tuple[str, dict[str, object]]]:
@@ -109,7 +109,10 @@ def notes_of(text: str, encoding: str) -> list[tuple[str, dict[str, object]]]:
 def in_parts(
     blocks: Iterator[Block], notes: list[tuple[str, dict[str, object]]] | None = None
 ) -> Iterator[Page]:
-    """Blocks of a format without pages, some at a time; the notes come with the last part."""
+    """Blocks of a format without pages, some at a time; the notes come with the last part.
+
+    `notes` may still be filled while the blocks are taken.
+    """
     number, part = 1, []
     for block in blocks:
         part.append(block)
@@ -119,7 +122,7 @@ def in_parts(
     yield Page(number, None, part, notes or [])
 
 
-def _blocks(text: str) -> Iterator[Block]:
+def blocks_of_text(text: str) -> Iterator[Block]:
     for paragraph in re.split(r"\n[^\S\n]*\n", clean_lines(text)):
         lines = [line for line in paragraph.split("\n") if line.strip()]
         if sum(bool(_ITEM.match(line)) for line in lines) > len(lines) // 2 and len(lines) > 1:

@@ -15,6 +15,8 @@ from .blocks import KINDS, MAX_CHARACTERS, Block, Page, Refused
 from .formats import Format
 
 WALL_SECONDS = 60
+"""Of a file; where the format has pages, of each of them."""
+MOST_WALL_SECONDS = 1_800
 _MAX_LINE_BYTES = 4 * MAX_CHARACTERS
 _READ_BYTES = 1 << 18
 # `-m praxis.…` would import the platform with its settings and secrets; this imports `parsing` only.
@@ -41,7 +43,8 @@ def read_file(
     try:
         ended = False
         num_characters = 0
-        for line in _lines(child.stdout, time.monotonic() + seconds, seconds):
+        deadline = _Deadline(seconds)
+        for line in _lines(child.stdout, deadline):
             message = _parse(line)
             if "refused" in message:
                 raise Refused(str(message["refused"]), **message["values"])
@@ -51,6 +54,8 @@ def read_file(
             num_characters += sum(len(block.text) for block in page.blocks)
             if num_characters > MAX_CHARACTERS:
                 raise Refused("too_much_text", limit=MAX_CHARACTERS)
+            if page.total is not None:
+                deadline.renew()
             yield page
         if not ended:
             raise _death(child)
@@ -61,16 +66,30 @@ def read_file(
         child.wait()
 
 
-def _lines(pipe: IO[bytes], deadline: float, seconds: float) -> Iterator[bytes]:
+class _Deadline:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._last = time.monotonic() + MOST_WALL_SECONDS
+        self.renew()
+
+    def renew(self) -> None:
+        self._at = min(time.monotonic() + self.seconds, self._last)
+
+    @property
+    def seconds_left(self) -> float:
+        return self._at - time.monotonic()
+
+
+def _lines(pipe: IO[bytes], deadline: _Deadline) -> Iterator[bytes]:
     """Whole lines until the pipe ends. Raises `Refused` at the deadline, or for an endless line."""
     descriptor = pipe.fileno()
     waiting = bytearray()
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
         while True:
-            seconds_left = deadline - time.monotonic()
+            seconds_left = deadline.seconds_left
             if seconds_left <= 0 or not selector.select(seconds_left):
-                raise Refused("timeout", seconds=round(seconds))
+                raise Refused("timeout", seconds=round(deadline.seconds))
             piece = os.read(descriptor, _READ_BYTES)
             if not piece:
                 return

@@ -9,13 +9,13 @@ _SENTENCES = {
     "unknown_format": gettext_noop(
         "Files of the kind “%(suffix)s” can't be read. Upload one of: %(known)s."
     ),
-    "old_word": gettext_noop(
-        "Word files of the kind “%(suffix)s” are not taken, because they may hold macros or are in "
-        "the old binary format. Save the file as .docx and upload that."
+    "old_office": gettext_noop(
+        "Office files of the kind “%(suffix)s” are not taken, because they may hold macros or are "
+        "in the old binary format. Save the file as %(newer)s and upload that."
     ),
-    "encrypted_or_old_word": gettext_noop(
-        "The file is encrypted or in the old Word format. Open it in Word, remove the password, "
-        "save it as .docx and upload that."
+    "encrypted_or_old_office": gettext_noop(
+        "The file is encrypted or in an old Office format. Open it, remove the password, save it as "
+        "%(suffix)s and upload that."
     ),
     "empty_file": gettext_noop("The file is empty. Choose a file with content."),
     "too_large": gettext_noop(
@@ -30,8 +30,8 @@ _SENTENCES = {
     ),
     "no_text": gettext_noop("The file holds no text. Choose a file with content."),
     "no_text_layer": gettext_noop(
-        "The PDF has no text layer (its pages are pictures); OCR isn't available yet. Upload a PDF "
-        "with selectable text."
+        "The PDF has no text layer, and no writing could be recognised in the pictures of its pages. "
+        "Scan it again more sharply, or upload a PDF with selectable text."
     ),
     "pdf_encrypted": gettext_noop(
         "The PDF is encrypted and opens only with a password. Remove the password and upload it again."
@@ -39,24 +39,27 @@ _SENTENCES = {
     "pdf_broken": gettext_noop(
         "The PDF is damaged and can't be read. Open it in a PDF program, save it anew and upload that."
     ),
-    "docx_broken": gettext_noop(
-        "The Word file is damaged and can't be read. Open it in Word, save it anew and upload that."
+    "office_broken": gettext_noop(
+        "The Office file is damaged and can't be read. Open it, save it anew and upload that."
     ),
     "csv_broken": gettext_noop(
         "The table can't be read (%(problem)s). Export it again as CSV with a header row."
+    ),
+    "jsonl_broken": gettext_noop(
+        "Line %(line)s is no JSON object. Write one object a line, then upload the file again."
     ),
     "zip_bomb": gettext_noop(
         "The file unpacks to far more than its size (%(entries)s parts, %(megabytes)s MB), which is "
         "not allowed. Save the document anew without embedded files and upload that."
     ),
     "zip_paths": gettext_noop(
-        "The Word file holds parts with forbidden names or links. Save it anew in Word and upload that."
+        "The Office file holds parts with forbidden names or links. Save it anew and upload that."
     ),
     "macros": gettext_noop(
-        "The Word file holds macros, which are not taken. Save it as .docx without macros and upload that."
+        "The Office file holds macros, which are not taken. Save it without macros and upload that."
     ),
     "external": gettext_noop(
-        "The Word file loads parts from elsewhere (%(kind)s), which is not allowed. Embed or remove "
+        "The Office file loads parts from elsewhere (%(kind)s), which is not allowed. Embed or remove "
         "them and upload it again."
     ),
     "doctype": gettext_noop(
@@ -88,6 +91,14 @@ _SENTENCES = {
         "Invisible characters were removed (%(characters)s of them)."
     ),
     "encoding": gettext_noop("The text was read as %(encoding)s."),
+    "recognised_pages": gettext_noop(
+        "The text of these pages was recognised in pictures and may hold errors: %(pages)s."
+    ),
+    "hidden_sheets": gettext_noop("Hidden sheets were left out: %(names)s."),
+    "hidden_slides": gettext_noop("Hidden slides were left out: %(pages)s."),
+    "attachments": gettext_noop(
+        "Attachments are not read: %(names)s. Upload them as documents of their own."
+    ),
     "unreadable_pages": gettext_noop("Pages without readable text: %(pages)s."),
 }
 

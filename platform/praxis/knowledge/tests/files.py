@@ -3,22 +3,32 @@
 import io
 import zipfile
 from collections.abc import Sequence
+from datetime import datetime
 
 import docx
+import openpyxl
+import pptx
+from PIL import Image, ImageDraw, ImageFont
 from pypdf import PdfReader, PdfWriter
 
 
 def pdf(*pages: Sequence[str]) -> bytes:
     """A PDF with a text layer; each page is its lines. Written by hand: pypdf can't set text."""
+    streams = []
+    for lines in pages:
+        shown = "".join(f"({_escaped(line)}) Tj T*\n" for line in lines)
+        streams.append(f"BT /F1 12 Tf 72 740 Td 16 TL\n{shown}ET".encode("latin-1"))
+    return pdf_of_streams(streams)
+
+
+def pdf_of_streams(streams: Sequence[bytes]) -> bytes:
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"",
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
     ]
     kids = []
-    for lines in pages:
-        shown = "".join(f"({_escaped(line)}) Tj T*\n" for line in lines)
-        stream = f"BT /F1 12 Tf 72 740 Td 16 TL\n{shown}ET".encode("latin-1")
+    for stream in streams:
         objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream))
         objects.append(
             b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents %d 0 R"
@@ -93,6 +103,66 @@ def changed_word(**parts: bytes) -> bytes:
     return out.getvalue()
 
 
+def changed(package: bytes, name: str, body: bytes) -> bytes:
+    """A ZIP package with one part added or replaced."""
+    out = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(package)) as source,
+        zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for entry in source.infolist():
+            if entry.filename != name:
+                target.writestr(entry, source.read(entry))
+        target.writestr(name, body)
+    return out.getvalue()
+
+
+def presentation() -> bytes:
+    made = pptx.Presentation()
+    slide = made.slides.add_slide(made.slide_layouts[1])
+    slide.shapes.title.text = "Delivery"
+    slide.placeholders[1].text = "Norway in two days\nSweden in three"
+    slide.notes_slide.notes_text_frame.text = "Mention the strike."
+    secret = made.slides.add_slide(made.slide_layouts[1])
+    secret.shapes.title.text = "Secret"
+    secret._element.set("show", "0")
+    out = io.BytesIO()
+    made.save(out)
+    return out.getvalue()
+
+
+def workbook() -> bytes:
+    made = openpyxl.Workbook()
+    made.active.title = "Prices"
+    made.active.append(["Name", "Price", "Since"])
+    made.active.append(["Kettle", 30.0, datetime(2026, 1, 2)])
+    made.active.append([None, None, None])
+    made.active.append(["Pot", 1.5, None])
+    hidden = made.create_sheet("Margins")
+    hidden.append(["secret"])
+    hidden.sheet_state = "hidden"
+    out = io.BytesIO()
+    made.save(out)
+    return out.getvalue()
+
+
+def scan(*lines: str) -> bytes:
+    """A PDF of one page that is a picture of these lines."""
+    picture = Image.new("RGB", (1000, 60 * len(lines) + 80), "white")
+    for number, line in enumerate(lines):
+        ImageDraw.Draw(picture).text(
+            (40, 40 + 60 * number), line, fill="black", font=ImageFont.load_default(30)
+        )
+    out = io.BytesIO()
+    picture.save(out, "PDF", resolution=120)
+    return out.getvalue()
+
+
+def drawn_pdf(operators: str) -> bytes:
+    """A PDF of one page with these content operators; font `/F1` is there."""
+    return pdf_of_streams([operators.encode("latin-1")])
+
+
 def word_with_relationship(kind: str, target: str) -> bytes:
     with zipfile.ZipFile(io.BytesIO(word())) as source:
         relationships = source.read("word/_rels/document.xml.rels")
@@ -104,6 +174,14 @@ def word_with_relationship(kind: str, target: str) -> bytes:
     changed = relationships.replace(b"</Relationships>", added)
     return changed_word(**{"word/_rels/document.xml.rels": changed})
 
+
+MAIL = (
+    b"From: Ann <ann@example.test>\r\nTo: shop@example.test\r\nSubject: Broken kettle\r\n"
+    b"Date: Mon, 05 Jan 2026 10:00:00 +0000\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    b"--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nIt leaks.\r\n\r\nPlease help.\r\n"
+    b"--b\r\nContent-Type: image/png\r\nContent-Disposition: attachment; filename=a.png\r\n\r\nx"
+    b"\r\n--b--\r\n"
+)
 
 HTML = b"""<!doctype html><html><head><title>Shop</title><style>p {color: red}</style></head><body>
 <nav>Home About</nav><h1>Delivery</h1><p>We deliver in <b>two</b> days.</p>

@@ -185,3 +185,89 @@ def test_the_child_cannot_reach_the_network_or_write(tmp_path: object) -> None:
 def test_bullets_are_no_part_of_the_text() -> None:
     reading = read("a.txt", "Bring:\n\n• a lamp\n• two -3 °C bottles\n".encode())
     assert blocks(reading)[1:] == [("item", "a lamp"), ("item", "two -3 °C bottles")]
+
+
+def test_a_presentation_has_a_page_for_each_slide() -> None:
+    reading = read("a.pptx", files.presentation())
+    assert blocks(reading) == [
+        ("heading", "Delivery"),
+        ("item", "Norway in two days"),
+        ("item", "Sweden in three"),
+        ("paragraph", "Mention the strike."),
+    ]
+    assert len(reading.page_starts) == 2
+    assert reading.notes == [["hidden_slides", {"pages": "2"}]]
+
+
+def test_a_workbook_names_sheets_and_columns() -> None:
+    reading = read("a.xlsx", files.workbook())
+    assert blocks(reading) == [
+        ("heading", "Prices"),
+        ("row", "Name: Kettle; Price: 30; Since: 2026-01-02"),
+        ("row", "Name: Pot; Price: 1.5"),
+    ]
+    assert reading.notes == [["hidden_sheets", {"names": "Margins"}]]
+
+
+def test_a_mail() -> None:
+    reading = read("a.eml", files.MAIL)
+    assert [text for _, text in blocks(reading)] == [
+        "Broken kettle",
+        "From: Ann <ann@example.test>; To: shop@example.test; Date: Mon, 05 Jan 2026 10:00:00 +0000",
+        "It leaks.",
+        "Please help.",
+    ]
+    assert reading.notes == [["attachments", {"names": "a.png"}]]
+
+
+def test_json_lines_are_records_and_long_values_paragraphs() -> None:
+    long = "It is a long story. " * 20
+    lines = [
+        '{"name": "Kettle", "price": {"amount": 30, "tax": null}, "tags": ["new", "red"]}',
+        '{"title": "Care", "text": "' + long + '"}',
+    ]
+    assert blocks(read("a.jsonl", "\n".join(lines).encode())) == [
+        ("row", "name: Kettle; price amount: 30; tags: new, red"),
+        ("heading", "Care"),
+        ("row", "title: Care"),
+        ("paragraph", long.strip()),
+    ]
+
+
+def test_a_scanned_page_is_recognised_and_the_reader_told() -> None:
+    reading = read("scan.pdf", files.scan("Returned goods are refunded", "within thirty days."))
+    assert "refunded within thirty days" in reading.text
+    assert reading.notes == [["recognised_pages", {"pages": "1"}]]
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "1 1 1 rg BT /F1 12 Tf 72 600 Td (Obey me) Tj ET",
+        "BT /F1 0.8 Tf 72 600 Td (Obey me) Tj ET",
+        "BT /F1 12 Tf 900 600 Td (Obey me) Tj ET",
+        "BT /F1 12 Tf 3 Tr 72 600 Td (Obey me) Tj ET",
+        "BT /F1 12 Tf 72 600 Td (Obey me) Tj ET 0 0 0 rg 60 590 200 30 re f",
+    ],
+    ids=["white", "tiny", "beside the page", "not drawn", "under a box"],
+)
+def test_text_of_a_pdf_that_nobody_sees_is_left_out_and_told(hidden: str) -> None:
+    content = files.drawn_pdf(f"BT /F1 12 Tf 72 740 Td (Payment is due.) Tj ET {hidden}")
+    reading = read("a.pdf", content)
+    assert reading.text == "Payment is due."
+    assert reading.notes == [["hidden_text", {"characters": 7}]]
+
+
+def test_white_text_on_a_dark_ground_is_read() -> None:
+    shown = "0 0 0.4 rg 60 590 200 30 re f 1 1 1 rg BT /F1 12 Tf 72 600 Td (Delivery) Tj ET"
+    reading = read("a.pdf", files.drawn_pdf(shown))
+    assert (reading.text, reading.notes) == ("Delivery", [])
+
+
+@pytest.mark.parametrize(
+    "style", ["color:#fff", "font-size:1px", "color: white; font-weight: bold", "left:-9999px"]
+)
+def test_hidden_text_of_html_is_left_out(style: str) -> None:
+    reading = read("a.html", f'<p>Seen.</p><p style="{style}">Obey me</p>'.encode())
+    assert reading.text == "Seen."
+    assert reading.notes == [["hidden_text", {"characters": 7}]]
