@@ -12,8 +12,10 @@ import json
 import lzma
 import os
 import random
+import re
 import sys
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,10 @@ SCOPES = ("knowledge:read", "knowledge:write")
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     with lzma.open(args.data / "medical" / "medquad.jsonl.xz", "rt", encoding="utf-8") as lines:
-        rows = [row for row in map(json.loads, lines) if row["qa"]]
+        rows = [row for row in map(json.loads, lines) if row["qa"] and row["focus"]]
+    for row in rows:
+        # The set's own ids repeat between its sources, and some are missing.
+        row["id"] = sha256(row["url"].encode() + row["focus"].encode()).hexdigest()[:16]
     sample = random.Random(args.seed).sample(rows, min(args.limit or 240, len(rows)))
     known, unknown = sample[: len(sample) * 2 // 3], sample[len(sample) * 2 // 3 :]
     titles = {row["focus"].lower() for row in known}
@@ -42,17 +47,25 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         )
         corpus = api.post("/corpora", json={"name": "MedQuAD"}).json()["id"]
         for row in known:
-            text = f"# {row['focus']}\n\n" + "\n\n".join(
-                f"## {pair['q']}\n\n{pair['a']}" for pair in row["qa"]
-            )
+            # Without the questions: as headings they would answer themselves.
+            text = f"# {row['focus']}\n\n" + "\n\n".join(pair["a"] for pair in row["qa"])
             files = {"file": (f"{row['id']}.md", text.encode(), "text/markdown")}
             answer = api.post(
                 f"/corpora/{corpus}/documents", files=files, data={"title": row["id"]}
             )
             answer.raise_for_status()
         _wait_until_read(api, corpus, len(known))
-        asked = [_ask(api, row, corpus, answerable=True) for row in known]
-        asked += [_ask(api, row, corpus, answerable=False) for row in unknown]
+        answers = {
+            row["id"]: {
+                other["id"]
+                for other in known
+                if other["focus"].lower() == row["focus"].lower()
+                and row["qa"][0]["type"] in {pair["type"] for pair in other["qa"]}
+            }
+            for row in known
+        }
+        asked = [_ask(api, row, corpus, answers[row["id"]]) for row in known]
+        asked += [_ask(api, row, corpus, set()) for row in unknown]
     features = _features(asked)
     even = np.array([number % 2 == 0 for number in range(len(asked))])
     label = np.array([one["right"] for one in asked], dtype=float)
@@ -67,6 +80,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "source_at_3": _share(np.array([one["right3"] for one in asked])[odd & answerable]),
         "answer_rate": _share(told[odd & answerable]),
         "abstain_recall": _share(~told[odd & ~answerable]),
+        **_support_figures(
+            [one for one, is_odd in zip(asked, odd, strict=True) if is_odd], args.seed
+        ),
         "calibration_error": round(_calibration_error(confidence[odd], label[odd]), 4),
         "fit": [round(float(value), 2) for value in coefficients],
     }
@@ -87,9 +103,8 @@ def _wait_until_read(api: httpx.Client, corpus: str, count: int) -> None:
         time.sleep(3)
 
 
-def _ask(
-    api: httpx.Client, row: dict[str, Any], corpus: str, *, answerable: bool
-) -> dict[str, Any]:
+def _ask(api: httpx.Client, row: dict[str, Any], corpus: str, sources: set[str]) -> dict[str, Any]:
+    """`sources`: ids of the documents that answer the row's first question; none: unanswerable."""
     question = row["qa"][0]["q"]
     body = {"query": question, "limit": 4, "corpus_ids": [corpus]}
     passages = api.post("/search", json=body).json()["passages"]
@@ -97,10 +112,72 @@ def _ask(
     return {
         "question": question,
         "passages": passages,
-        "answerable": answerable,
-        "right": bool(answerable and titles[:1] == [row["id"]]),
-        "right3": bool(answerable and row["id"] in titles[:3]),
+        "answerable": bool(sources),
+        "right": titles[:1] != [] and titles[0] in sources,
+        "right3": not sources.isdisjoint(titles[:3]),
     }
+
+
+def _falsified(sentence: str, rng: random.Random) -> str | None:
+    """The sentence with one number, the negation or one name changed: no document says this.
+
+    None where it holds nothing of the kind.
+    """
+    ways = []
+    if numbers := re.findall(r"\d+", sentence):
+        ways.append(lambda: sentence.replace(rng.choice(numbers), str(rng.randint(1000, 9999)), 1))
+    if re.search(r"\b(is|are|can|may|does)\b", sentence) and "not" not in sentence.split():
+        ways.append(lambda: re.sub(r"\b(is|are|can|may|does)\b", r"\1 not", sentence, count=1))
+    if inside := re.findall(r"(?<=[a-z,] )[A-Z][a-z]{3,}", sentence):
+        ways.append(lambda: sentence.replace(rng.choice(inside), "Zanzibar", 1))
+    return rng.choice(ways)() if ways else None
+
+
+def _support_figures(asked: list[dict[str, Any]], seed: int) -> dict[str, Any]:
+    """How the check of sentences decides where the truth is known by construction.
+
+    True sentences are those of the passages with their words' order changed at a comma; false ones
+    are falsified, or stand in the passages of another question.
+    """
+    from praxis.assistants.contract import Passage
+    from praxis.assistants.sentences import split_sentences
+    from praxis.assistants.support import check_support
+
+    rng = random.Random(seed)
+    false_shown, true_shown = [], []
+    for one, other in zip(asked, asked[1:] + asked[:1], strict=True):
+        passages = [Passage(**passage) for passage in one["passages"]]
+        own = [item.text for each in passages for item in split_sentences(each.text)]
+        own = [text for text in own if len(text.split()) >= 6]
+        foreign = [
+            item.text
+            for each in other["passages"]
+            for item in split_sentences(each["text"])
+            if len(item.text.split()) >= 6 and item.text not in own
+        ]
+        for text in rng.sample(own, min(3, len(own))):
+            true_shown.append(_is_shown(check_support(_turned(text), passages)))
+            if falsified := _falsified(text, rng):
+                false_shown.append(_is_shown(check_support(falsified, passages)))
+        for text in rng.sample(foreign, min(2, len(foreign))):
+            false_shown.append(_is_shown(check_support(text, passages)))
+    return {
+        "unsupported_shown": _share(np.array(false_shown)),
+        "supported_shown": _share(np.array(true_shown)),
+        "n_unsupported": len(false_shown),
+    }
+
+
+def _turned(sentence: str) -> str:
+    """The part behind the first comma first; the sentence itself where it has none."""
+    head, comma, tail = sentence.rstrip(".").partition(", ")
+    return f"{tail}, {head}." if comma else sentence
+
+
+def _is_shown(support: Any) -> bool:
+    return bool(support.sentences) and all(
+        sentence.citation is not None for sentence in support.sentences
+    )
 
 
 def _features(asked: list[dict[str, Any]]) -> np.ndarray:
@@ -116,13 +193,17 @@ def _features(asked: list[dict[str, Any]]) -> np.ndarray:
 
     rows = []
     for one in asked:
-        # The titles are ids here, so a passage's heading is all that names its subject.
+        # The titles are ids here, so a passage's headings are all that names its subject.
         passages = [Passage(**{**passage, "title": ""}) for passage in one["passages"]]
         turn = make_turn(one["question"], passages=passages)
         evidence = find_evidence(turn)
         one["confidence"] = evidence.confidence if evidence else 0.0
         score = evidence.passage.score if evidence else 0.0
-        covered = coverage(one["question"], evidence.quote) if evidence else 0.0
+        covered = (
+            coverage(one["question"], f"{evidence.passage.heading} {evidence.quote}")
+            if evidence
+            else 0.0
+        )
         rows.append((1.0, score, covered))
     return np.array(rows)
 

@@ -48,6 +48,8 @@ class Passage:
     """Fused retrieval score from 0 to 1; comparable within one query only."""
     url: str
     """Opens the document with the span highlighted."""
+    heading: str = ""
+    """The headings above the span, outermost first, joined by " › "."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -135,12 +137,41 @@ class Confidence(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SentenceSupport:
+    """A sentence of the answer and the span that carries it, if one does."""
+
+    start: int
+    end: int
+    """Offsets in the answer's text, in characters."""
+    citation: int | None
+    """Number of the passage that carries it; None: the sentence is marked to the reader."""
+    source_start: int | None = None
+    source_end: int | None = None
+    """Offsets of the carrying span in the text of the cited document version."""
+    quote: str = ""
+    """The carrying span, verbatim."""
+    share: float = 0.0
+    """How much of the sentence's content the best span holds, from 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Support(Event):
     """Which sentences of the answer its citations carry; the others are marked to the reader."""
 
     kind: ClassVar[str] = "support"
-    sentences: tuple[dict[str, Any], ...]
-    """Each `{"start": int, "end": int, "citation": int | None}`, offsets in the answer's text."""
+    sentences: tuple[SentenceSupport, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotInDocuments(Event):
+    """The documents that the caller may read don't answer the question; the turn abstains."""
+
+    kind: ClassVar[str] = "not_in_documents"
+    confidence: float
+    """Of the best passage that was found; below `threshold`."""
+    threshold: float
+    num_read: int
+    """How many passages were weighed; 0 when the search found nothing at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,6 +253,8 @@ class Turn:
     language: str = "en"
     passages: list[Passage] = field(default_factory=list)
     """Filled by the first `retrieve` of the turn, so that both chains cite the same numbers."""
+    documents_confidence: float | None = None
+    """How likely the best of them answers the message; None: the documents were not asked."""
 
 
 @dataclass(frozen=True, kw_only=True)

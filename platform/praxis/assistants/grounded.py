@@ -6,8 +6,7 @@ Both stand on the same passages, so `[1]` means the same span whichever speaks.
 """
 
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
@@ -23,54 +22,13 @@ from praxis.assistants.contract import (
     Token,
     Turn,
 )
+from praxis.assistants.sentences import content_words, split_sentences
+from praxis.assistants.support import check_support
 
 PASSAGES = 4
 PROMPT_WORDS = 160
 """Of the passages, in the model's prompt: reading is most of a small model's latency."""
 ANSWER_TOKENS = 160
-
-_SENTENCE = re.compile(r"[^.!?。！？\n]+(?:[.!?。！？]+[\"'”’)\]]*|\n|$)", re.UNICODE)
-_WORD = re.compile(r"[\u4e00-\u9fff]|[^\W_]+", re.UNICODE)
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_STOP_WORDS = frozenset(
-    """a about after all also am an and any are as at be been before being but by can could did do
-    does doing for from had has have having he her here him his how i if in into is it its just me
-    more most my no nor not of on once only or other our out over own please same she should so
-    some such than that the their them then there these they this those through to too under until
-    up very was we were what when where which while who whom why will with would you your tell
-    know want need get 的 了 是 我 你 他 她 它 们 在 吗 呢 吧 和 与 或 就 都 也 要 有 什 么 怎 请 问""".split()
-)
-
-
-def content_words(text: str) -> list[str]:
-    """Lower-cased words that carry meaning, crudely stemmed; Chinese by character."""
-    words = (word.lower() for word in _WORD.findall(text))
-    return [_stem(word) for word in words if word not in _STOP_WORDS]
-
-
-def _stem(word: str) -> str:
-    for ending in ("ing", "edly", "ed", "ies", "es", "s", "ly"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)] + ("y" if ending == "ies" else "")
-    return word
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sentence:
-    text: str
-    start: int
-    end: int
-    """Offsets in the text it was cut from."""
-
-
-def split_sentences(text: str) -> list[Sentence]:
-    found = []
-    for match in _SENTENCE.finditer(text):
-        stripped = match.group().strip()
-        if stripped:
-            start = match.start() + match.group().index(stripped)
-            found.append(Sentence(text=stripped, start=start, end=start + len(stripped)))
-    return found
 
 
 def coverage(question: str, text: str) -> float:
@@ -111,10 +69,12 @@ def find_evidence(turn: Turn) -> Evidence | None:
     for passage in turn.passages:
         quote = _nearest_window(turn.text, passage.text)
         confidence = answer_confidence(
-            retrieval_score=passage.score, covered=coverage(turn.text, f"{passage.title} {quote}")
+            retrieval_score=passage.score,
+            covered=coverage(turn.text, f"{passage.title} {passage.heading} {quote}"),
         )
         if best is None or confidence > best.confidence:
             best = Evidence(passage=passage, quote=quote, confidence=confidence)
+    turn.documents_confidence = best.confidence if best else 0.0
     return best
 
 
@@ -214,38 +174,8 @@ def grounded_messages(instructions: str, turn: Turn) -> list[dict[str, str]]:
     ]
 
 
-def check_support(answer: str, passages: Sequence[Passage]) -> Support:
-    """Which passage carries each sentence: most of its content words and all of its numbers."""
-    vocabularies = [
-        (passage.number, set(content_words(f"{passage.title} {passage.text}")), passage.text)
-        for passage in passages
-    ]
-    sentences = []
-    for sentence in split_sentences(answer):
-        words = set(content_words(re.sub(r"\[\d+\]", "", sentence.text)))
-        if not words:
-            continue
-        numbers = _NUMBER.findall(re.sub(r"\[\d+\]", "", sentence.text))
-        best_number, best_share = None, 0.0
-        for number, vocabulary, text in vocabularies:
-            share = len(words & vocabulary) / len(words)
-            if share > best_share and all(figure in text for figure in numbers):
-                best_number, best_share = number, share
-        sentences.append(
-            {
-                "start": sentence.start,
-                "end": sentence.end,
-                "citation": best_number if best_share >= SUPPORT_SHARE else None,
-            }
-        )
-    return Support(sentences=tuple(sentences))
-
-
-SUPPORT_SHARE = 0.7
-
-
 def _confidence_after(support: Support, prior: float, chain: str) -> Confidence:
-    supported = sum(1 for item in support.sentences if item["citation"] is not None)
+    supported = sum(sentence.citation is not None for sentence in support.sentences)
     total = len(support.sentences)
     basis = ngettext(
         "%(supported)d of %(total)d sentence is carried by the cited passages.",

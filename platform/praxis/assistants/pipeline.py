@@ -22,6 +22,7 @@ from praxis.assistants.contract import (
     Event,
     Handoff,
     ModelUnavailable,
+    NotInDocuments,
     Passage,
     Proposal,
     Retrieved,
@@ -133,6 +134,8 @@ class _Run:
             if self.skipped and not self.candidates:
                 raise ModelUnavailable(next(iter(self.skipped.values())))
             self.chain = "abstain"
+            if turn.documents_confidence is not None:
+                yield from self._relay([self._not_in_documents(turn.documents_confidence)])
             yield from self._relay(assistant.abstain(turn))
             yield self._done("abstained")
             return
@@ -145,6 +148,13 @@ class _Run:
             self.reason = "model_unavailable"
             yield from self._speak(decision.reserve)
         yield self._done("answered")
+
+    def _not_in_documents(self, confidence: float) -> NotInDocuments:
+        return NotInDocuments(
+            confidence=round(confidence, 4),
+            threshold=self.lower,
+            num_read=len(self.turn.passages),
+        )
 
     def _collect(self) -> None:
         """Ask the chains in order; one that needs the model server while it is down is skipped."""
@@ -174,7 +184,7 @@ class _Run:
             )
             yield self.confidence
 
-    def _relay(self, spoken: Iterator[Event]) -> Iterator[Event]:
+    def _relay(self, spoken: Iterable[Event]) -> Iterator[Event]:
         if self.turn.passages and not self.retrieved_told:
             self.retrieved_told = True
             yield Retrieved(query=self.turn.text, citations=tuple(self.turn.passages))
@@ -233,6 +243,6 @@ def _span(passage: Passage) -> dict[str, Any]:
     }
 
 
-def _as_generator(events: Iterator[Event]) -> Any:
+def _as_generator(events: Iterable[Event]) -> Any:
     """The iterator as something that can be closed, also when a domain returned `iter([...])`."""
     return events if hasattr(events, "close") else (event for event in events)

@@ -14,6 +14,7 @@ from pgvector.django import VectorField
 
 from praxis.accounts.models import User, Workspace
 from praxis.assistants.registry import get_assistant
+from praxis.conversations.citations import citations_of
 
 EMBEDDING_WIDTH = 384
 SEARCH_CONFIG = "simple"
@@ -210,9 +211,7 @@ class Message(models.Model):
 
     @property
     def citations(self) -> list[dict[str, Any]]:
-        return [
-            citation for event in self.events_of("retrieved") for citation in event["citations"]
-        ]
+        return citations_of(self.events)
 
 
 class MessageEmbedding(models.Model):

@@ -37,6 +37,7 @@ class ShownMessage:
     """Passages that the text or its support refers to."""
     also_read: list[dict[str, Any]]
     has_doubts: bool
+    not_in_documents: dict[str, Any] | None
     cards: list[ShownCard]
     actions: list[dict[str, Any]]
     proposals: list[dict[str, Any]]
@@ -126,6 +127,7 @@ def _present(
         cited=cited,
         also_read=[one for one in citations if one["number"] not in numbers],
         has_doubts=any(sentence["citation"] is None for sentence in sentences),
+        not_in_documents=_missing(message.last_event("not_in_documents")),
         cards=[_draw(event, message, principal) for event in message.events_of("card")],
         actions=message.events_of("action_result"),
         proposals=proposals,
@@ -159,6 +161,16 @@ def _draw(card: dict[str, Any], message: Message, principal: Principal) -> Shown
         }
     )
     return ShownCard(card=card, html=SafeString(html))
+
+
+def _missing(event: dict[str, Any] | None) -> dict[str, Any] | None:
+    if event is None:
+        return None
+    return {
+        "num_read": event["num_read"],
+        "percent": round(100 * event["confidence"]),
+        "threshold_percent": round(100 * event["threshold"]),
+    }
 
 
 def _in_percent(confidence: dict[str, Any] | None) -> dict[str, Any] | None:

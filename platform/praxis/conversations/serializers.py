@@ -8,7 +8,6 @@ from praxis.conversations.models import Conversation, Message
 
 
 def message_to_dict(message: Message) -> dict[str, Any]:
-    confidence = message.last_event("confidence")
     return {
         "id": str(message.pk),
         "conversation": str(message.conversation_id),
@@ -20,12 +19,17 @@ def message_to_dict(message: Message) -> dict[str, Any]:
         "error": message.error,
         "events": message.events,
         "citations": message.citations,
-        "confidence": confidence and {k: v for k, v in confidence.items() if k != "kind"},
+        "not_in_documents": _without_kind(message.last_event("not_in_documents")),
+        "confidence": _without_kind(message.last_event("confidence")),
         "state_after": message.state_after,
         "receipt": message.receipt,
         "created_at": message.created_at.isoformat(),
         "finished_at": message.finished_at.isoformat() if message.finished_at else None,
     }
+
+
+def _without_kind(event: dict[str, Any] | None) -> dict[str, Any] | None:
+    return event and {key: value for key, value in event.items() if key != "kind"}
 
 
 def conversation_to_dict(

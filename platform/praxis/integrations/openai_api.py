@@ -259,6 +259,8 @@ def _extension(body: ChatRequest, answer: Message) -> dict[str, Any]:
         "outcome": (answer.last_event("done") or {}).get("outcome"),
         "ai_generated": True,
         "citations": answer.citations,
+        "support": answer.last_event("support"),
+        "not_in_documents": answer.last_event("not_in_documents"),
         "confidence": confidence,
         "state": answer.state_after,
         "cards": answer.events_of("card"),

@@ -206,6 +206,7 @@ def as_passages(workspace: Workspace, query: str, found: Sequence[Found]) -> lis
             version_id=str(each.version_id),
             chunk_id=str(each.chunk_id),
             title=each.title,
+            heading=each.heading,
             text=each.text,
             start=each.start,
             end=each.end,

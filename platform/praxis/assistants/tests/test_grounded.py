@@ -1,12 +1,24 @@
-from praxis.assistants.contract import Confidence, Support, Token
+from collections.abc import Iterator
+
+from praxis.assistants.contract import (
+    Assistant,
+    Confidence,
+    Done,
+    Event,
+    NotInDocuments,
+    Support,
+    Token,
+    Turn,
+)
 from praxis.assistants.grounded import (
-    check_support,
     coverage,
     extractive_chain,
     find_evidence,
     generative_chain,
-    split_sentences,
 )
+from praxis.assistants.pipeline import run_turn
+from praxis.assistants.sentences import split_sentences
+from praxis.assistants.support import check_support
 from praxis.assistants.tests.fakes import ScriptedModel, make_passage, make_turn
 
 RETURNS = (
@@ -67,7 +79,7 @@ def test_the_model_gets_the_passages_in_a_labelled_channel_and_its_answer_is_che
     prompt = model.prompts[0][1]["content"]
     assert prompt.index("<documents>") < prompt.index("30 days") < prompt.index("</documents>")
     (support,) = [event for event in events if isinstance(event, Support)]
-    assert [item["citation"] for item in support.sentences] == [1, None]
+    assert [item.citation for item in support.sentences] == [1, None]
     (confidence,) = [event for event in events if isinstance(event, Confidence)]
     assert confidence.value == round(proposal.confidence / 2, 4)
     assert isinstance(events[0], Token)
@@ -77,10 +89,43 @@ def test_a_sentence_with_another_number_is_not_supported() -> None:
     support = check_support(
         "You may return an unused item within 60 days.", [make_passage(1, RETURNS)]
     )
-    assert [item["citation"] for item in support.sentences] == [None]
+    assert [item.citation for item in support.sentences] == [None]
 
 
 def test_coverage_knows_word_forms_and_chinese() -> None:
     assert coverage("returning items", "you may return an item") == 1
     assert coverage("退货政策", "我们的退货政策是三十天") == 1
     assert coverage("the of and", "anything") == 0
+
+
+def _abstain(turn: Turn) -> Iterator[Event]:
+    yield Token(text="I don't know.")
+
+
+def _assistant() -> Assistant:
+    return Assistant(
+        slug="desk",
+        title="Desk",
+        tagline="",
+        notice="",
+        instructions="Be brief.",
+        suggestions=(),
+        chains=(extractive_chain(), generative_chain("Be brief.")),
+        abstain=_abstain,
+    )
+
+
+def test_a_question_that_the_documents_do_not_answer_is_told_as_such() -> None:
+    turn = make_turn("Who painted the chapel?", passages=[make_passage(1, RETURNS, score=0.05)])
+    events = list(run_turn(_assistant(), turn, lower=0.35, upper=0.75))
+    (missing,) = [event for event in events if isinstance(event, NotInDocuments)]
+    assert missing.num_read == 1
+    assert missing.confidence < missing.threshold == 0.35
+    assert isinstance(events[-1], Done)
+    assert events[-1].outcome == "abstained"
+
+
+def test_a_question_that_was_answered_is_not() -> None:
+    turn = make_turn("Can I return an unused item?", passages=[make_passage(1, RETURNS)])
+    events = list(run_turn(_assistant(), turn, lower=0.35, upper=0.75))
+    assert not [event for event in events if isinstance(event, NotInDocuments)]

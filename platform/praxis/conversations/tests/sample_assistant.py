@@ -15,6 +15,7 @@ from praxis.assistants.contract import (
     Passage,
     Proposal,
     Retrieved,
+    SentenceSupport,
     State,
     Support,
     Token,
@@ -69,8 +70,16 @@ def _say(turn: Turn) -> Iterator[Event]:
         start = text.index(UNSUPPORTED)
         yield Support(
             sentences=(
-                {"start": 0, "end": len(CITED), "citation": 1},
-                {"start": start, "end": len(text), "citation": None},
+                SentenceSupport(
+                    start=0,
+                    end=len(CITED),
+                    citation=1,
+                    source_start=0,
+                    source_end=30,
+                    quote="Parcels leave within two days.",
+                    share=1.0,
+                ),
+                SentenceSupport(start=start, end=len(text), citation=None),
             )
         )
         yield Confidence(value=0.82, chain="model", basis="Two passages agree.", low=0.7, high=0.9)
