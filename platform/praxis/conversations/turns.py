@@ -260,7 +260,8 @@ def _events(run: Run) -> Iterator[Event]:
     model = _ModelOfTurn(served, run)
 
     def retrieve(query: str, limit: int) -> list[Passage]:
-        return search(principal=principal, assistant=assistant.slug, query=query, limit=limit)
+        found = search(principal=principal, assistant=assistant.slug, query=query, limit=limit)
+        return found.passages
 
     turn = Turn(
         text=run.question.text,

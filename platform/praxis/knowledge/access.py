@@ -6,7 +6,16 @@ from django.db.models import QuerySet
 from django.http import Http404
 
 from praxis.accounts.access import Principal
+from praxis.accounts.models import Role
 from praxis.knowledge.models import Corpus, Document, DocumentVersion
+
+
+def access_keys(principal: Principal) -> list[str]:
+    """The entries of an access list that let the principal in: its roles and itself."""
+    keys = [f"role:{role.value}" for role in Role if principal.may(role)]
+    if principal.user is not None:
+        keys.append(f"user:{principal.user.pk}")
+    return keys
 
 
 def corpora_of(principal: Principal) -> QuerySet[Corpus]:

@@ -7,6 +7,7 @@ also needs the role that the pages need.
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from ninja import File, Form, Query, Router, Schema, Status
 from ninja.files import UploadedFile
@@ -20,7 +21,7 @@ from praxis.knowledge.forms import CorpusForm
 from praxis.knowledge.models import versions_without_text
 from praxis.knowledge.parsing.formats import MAX_FILE_BYTES
 from praxis.knowledge.parsing.sentences import sentence
-from praxis.knowledge.search import as_passages, search, search_corpora
+from praxis.knowledge.search import search
 
 router = Router(tags=["knowledge"])
 
@@ -46,6 +47,9 @@ class SearchQuestion(Schema):
     query: str = Field(min_length=1, max_length=2000)
     assistant: str = Field("", description="Search what this assistant may search.")
     corpus_ids: list[UUID] = Field([], description="Or these corpora; empty: every corpus.")
+    filters: dict[str, Any] = Field({}, description="Metadata: name to value or list of values.")
+    earlier: list[str] = Field([], description="The questions before it, for a follow-up.")
+    explain: bool = Field(False, description="Also how it was found; for administrators.")
     limit: int = Field(8, ge=1, le=50)
 
 
@@ -145,22 +149,34 @@ def delete_document(request: AuthedRequest, document_id: UUID) -> Status:
     return Status(204, None)
 
 
-@router.post("/search", summary="Passages about a question, best first")
-def search_passages(request: AuthedRequest, body: SearchQuestion) -> Answer:
+@router.post(
+    "/search",
+    response={200: Answer, 422: Answer},
+    summary="Passages about a question, best first",
+)
+def search_passages(request: AuthedRequest, body: SearchQuestion) -> Answer | Status:
     """Each passage is the citation object that answers carry."""
     request.auth.require_scope("knowledge:read")
     principal = request.auth
-    if body.assistant:
-        passages = search(
-            principal=principal, assistant=body.assistant, query=body.query, limit=body.limit
-        )
-    else:
-        corpora = [get_corpus(principal, corpus_id).pk for corpus_id in body.corpus_ids]
-        found = search_corpora(
-            workspace=principal.workspace,
-            corpora=corpora or list(corpora_of(principal).values_list("pk", flat=True)),
+    for corpus_id in body.corpus_ids:
+        get_corpus(principal, corpus_id)
+    try:
+        result = search(
+            principal=principal,
+            assistant=body.assistant,
+            corpora=body.corpus_ids or None,
             query=body.query,
             limit=body.limit,
+            filters=body.filters,
+            earlier=body.earlier,
         )
-        passages = as_passages(principal.workspace, body.query, found)
-    return {"query": body.query, "passages": [passage.to_dict() for passage in passages]}
+    except ValidationError as error:
+        return Status(422, _refusal("invalid", " ".join(error.messages)))
+    answer: Answer = {
+        "query": body.query,
+        "passages": [passage.to_dict() for passage in result.passages],
+    }
+    if body.explain:
+        principal.require(Role.ADMIN)
+        answer["explanation"] = result.explanation.to_dict()
+    return answer

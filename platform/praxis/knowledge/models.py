@@ -11,13 +11,16 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q, Value
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
-from pgvector.django import HnswIndex, VectorField
+from pgvector.django import HnswIndex, SparseVectorField, VectorField
 
 from praxis.accounts.models import Workspace
 from praxis.jobs.models import Job
 
 EMBEDDING_WIDTH = 384
 """Of the shipped encoder; another width is another column and index."""
+TERM_DIMENSIONS = 2**28
+"""A word's place in `Chunk.terms` is a hash of it; two of a million words share one by chance in one
+of 270 cases."""
 
 
 def access_list() -> ArrayField:
@@ -268,6 +271,13 @@ class Chunk(models.Model):
     metadata = models.JSONField(default=dict, blank=True, db_default=Value({}, models.JSONField()))
     embedding = VectorField(dimensions=EMBEDDING_WIDTH)
     search = SearchVectorField()
+    terms = models.GeneratedField(
+        expression=models.Func(F("search"), function="knowledge_impacts"),
+        output_field=SparseVectorField(dimensions=TERM_DIMENSIONS),
+        db_persist=True,
+    )
+    """What each word contributes to BM25 before the word's rarity is multiplied in, so that the
+    inner product with a query's weights is the score; see `praxis.knowledge.terms`."""
 
     class Meta:
         constraints = [
@@ -301,3 +311,58 @@ class Chunk(models.Model):
             "heading": self.heading,
             "text": self.text,
         }
+
+
+class TermCount(models.Model):
+    """In how many chunks of a workspace a word stands: the sum over its rows.
+
+    Triggers on `Chunk` add rows and never change one, so that writers don't wait for each other;
+    `terms.compact` adds them up now and then. Term 0 counts the chunks themselves.
+    """
+
+    workspace = models.ForeignKey(
+        # The trigger of a deleted chunk may write after its workspace's rows are gone.
+        Workspace,
+        models.CASCADE,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
+    term = models.IntegerField()
+    num_chunks = models.IntegerField()
+
+    class Meta:
+        # Each search asks for the counts of its words and nothing else of the row.
+        indexes = [
+            models.Index(fields=["workspace", "term"], include=["num_chunks"], name="count_of_term")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.workspace_id}:{self.term} {self.num_chunks:+d}"
+
+
+class SearchProfile(models.Model):
+    """Search settings that differ from the defaults: of a workspace, or of one of its corpora."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="search_profiles")
+    corpus = models.OneToOneField(
+        Corpus, models.CASCADE, null=True, blank=True, related_name="search_profile"
+    )
+    values = models.JSONField()
+    """The fields of `search_settings.SearchSettings`."""
+    updated_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace"],
+                condition=Q(corpus=None),
+                name="workspace_search_profile_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.workspace} · {self.corpus or '*'}"

@@ -1,16 +1,20 @@
-"""Finding passages: nearest vectors and matching words in one query, fused at score level.
+"""Finding passages: nearest vectors and matching words, fused, with an explanation of how.
 
 Rights are part of the query itself: a chunk is a candidate only if its workspace is the caller's,
-its corpus is one of those asked for, and its version is the current one of its document. The two
-legs are normalised over the candidates (minimum to maximum) and added with `SearchSettings`'
-weights; that decides the order. How relevant a passage is at all is another question, because the
-best of nothing is also normalised to 1: `Passage.score` answers it, see `relevance`.
+its corpus is one of those asked for, its access list is empty or names the caller, and its version
+is the current one of its document. Both legs bring candidates; every candidate then gets both
+scores, its cosine and its BM25, whichever leg found it. `SearchSettings.fusion` says how the two
+become one, and that decides the order. How relevant a passage is at all is another question,
+because the best of nothing is also normalised to 1: `Passage.score` answers it, see `relevance`.
 """
 
+import json
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -21,24 +25,19 @@ from praxis.accounts.access import Principal
 from praxis.accounts.models import Workspace
 from praxis.assistants.contract import ModelUnavailable, Passage
 from praxis.assistants.language_model import embed
-from praxis.knowledge.access import corpora_of
+from praxis.knowledge.access import access_keys, corpora_of
 from praxis.knowledge.fulltext import cjk_share, searchable
+from praxis.knowledge.fusion import by_rank, by_score, normalised
+from praxis.knowledge.rewriting import standing_alone
+from praxis.knowledge.search_settings import SearchSettings, settings_for
+from praxis.knowledge.terms import WeighedQuery, weigh
 
 logger = logging.getLogger(__name__)
 
 MAX_QUERY_CHARACTERS = 2_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchSettings:
-    """What a workbench may change; the defaults are what every assistant uses."""
-
-    vector_weight: float = 0.6
-    text_weight: float = 0.4
-    num_candidates: int = 50
-    """Of each leg."""
-    ef_search: int = 100
-    """How far the vector index looks around; more is slower and misses less."""
+EXACT_UP_TO = 10_000
+"""Chunks of a workspace up to which every vector is compared. Beyond, the index is walked; a small
+share of a large index is found more surely, and about as fast, by looking at all of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,77 +56,180 @@ class Found:
     page: int | None
     cosine: float | None
     """None when the embedding server did not answer."""
-    rank: float
+    bm25: float
     """Of the words; 0 when none matches."""
     coverage: float
     """How much of the query's words the chunk holds, from 0 to 1."""
-    fused: float
+    vector_rank: int | None = None
+    """Its place (from 1) among the nearest; None if that leg did not bring it."""
+    text_rank: int | None = None
+    vector_score: float = 0.0
+    """The cosine, from 0 for the lowest to 1 for the highest of the candidates."""
+    text_score: float = 0.0
+    fused: float = 0.0
+    context: str = ""
+    """The passage with what stands around it, if the settings ask for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """What happened on the way from the question to the passages."""
+
+    question: str
+    searched: str
+    """The question as it was searched; another text than `question` if it was a follow-up."""
+    settings: SearchSettings
+    corpora: tuple[UUID, ...]
+    words: WeighedQuery | None
+    """None when nothing was searched."""
+    candidates: tuple[Found, ...] = ()
+    """Of both legs, best first; the passages are the first of these that are relevant enough."""
+    exact: bool = False
+    """Whether every vector was compared, without the index."""
+    words_only: bool = False
+    """Whether the embedding server did not answer."""
+    milliseconds: Mapping[str, float] = field(default_factory=dict)
+    """By step: `embed`, `search`, `fuse`, `context`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "question": self.question,
+            "searched": self.searched,
+            "settings": self.settings.to_dict(),
+            "corpus_ids": [str(corpus) for corpus in self.corpora],
+            "words": [asdict(term) for term in self.words.terms] if self.words else [],
+            "unknown_words": self.words.num_unknown if self.words else 0,
+            "chunks": self.words.num_chunks if self.words else 0,
+            "candidates": [_as_dict(found) for found in self.candidates],
+            "exact": self.exact,
+            "words_only": self.words_only,
+            "milliseconds": dict(self.milliseconds),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    workspace: Workspace
+    found: tuple[Found, ...]
+    """Best first."""
+    explanation: Explanation
+
+    @property
+    def passages(self) -> list[Passage]:
+        """As an assistant may cite them, numbered from 1."""
+        return as_passages(self.workspace, self.explanation.searched, self.found)
+
+
+def search(
+    *,
+    principal: Principal,
+    query: str,
+    limit: int,
+    assistant: str = "",
+    corpora: Sequence[UUID] | None = None,
+    settings: SearchSettings | None = None,
+    filters: Mapping[str, Any] | None = None,
+    earlier: Sequence[str] = (),
+) -> SearchResult:
+    """The best passages that the caller may read, and how they were found.
+
+    `assistant`: only what it may search. `corpora`: only these (others of the workspace that the
+    caller may not see are left out). `settings`: instead of the stored ones. `filters`: metadata, on
+    top of the settings' own. `earlier`: the person's questions before this one, oldest first, for a
+    follow-up. Without an embedding server the words alone decide, and the log says so.
+    """
+    allowed = tuple(
+        corpus.pk
+        for corpus in corpora_of(principal).only("pk", "assistants").order_by("pk")
+        if (corpora is None or corpus.pk in corpora)
+        and (not assistant or not corpus.assistants or assistant in corpus.assistants)
+    )
+    settings = settings or settings_for(principal.workspace, allowed)
+    if filters:
+        settings = settings.changed(filters={**settings.filters, **filters})
+    question = query[:MAX_QUERY_CHARACTERS].replace("\x00", " ").strip()
+    searched = standing_alone(question, earlier) if settings.rewrite == "rules" else question
+    explanation = Explanation(
+        question=question, searched=searched, settings=settings, corpora=allowed, words=None
+    )
+    if question and allowed:
+        explanation = _candidates(principal, explanation)
+    found = [
+        each
+        for each in explanation.candidates
+        if not settings.min_relevance or relevance(searched, each) >= settings.min_relevance
+    ][:limit]
+    started = time.perf_counter()
+    found = _with_context(found, settings)
+    milliseconds = {**explanation.milliseconds, "context": _since(started)}
+    return SearchResult(
+        workspace=principal.workspace,
+        found=tuple(found),
+        explanation=replace(explanation, milliseconds=milliseconds),
+    )
 
 
 # Each leg holds the caller's rights itself. It is a join on a unique key with conditions whose
 # selectivity is known, so that the planner walks the vector index in order and looks each neighbour
-# up (`hnsw.iterative_scan` lets the walk go on until enough of them pass), but sorts exactly where
-# the caller may read few chunks.
+# up (`hnsw.iterative_scan` lets the walk go on until enough of them pass).
 _READABLE = """
     knowledge_chunk c
     JOIN knowledge_document d ON d.current_version_id = c.version_id
     WHERE c.workspace_id = %(workspace)s AND d.corpus_id = ANY(%(corpora)s)
+    AND (c.access = '{}' OR c.access && %(access)s::varchar[])
+    AND (%(filters)s::jsonb IS NULL OR NOT EXISTS (
+        SELECT FROM jsonb_each(%(filters)s::jsonb) wanted
+        WHERE NOT coalesce(wanted.value @> (c.metadata -> wanted.key), false)
+    ))
 """
-_SQL = f"""
-WITH words AS MATERIALIZED (
-    SELECT strip(to_tsvector('english', %(words)s)) AS vector,
-           replace(plainto_tsquery('english', %(words)s)::text, ' & ', ' | ')::tsquery AS query
-), nearest AS MATERIALIZED (
+_WALKED = f"""
     SELECT c.id FROM {_READABLE} AND %(vector)s::vector IS NOT NULL
     ORDER BY c.embedding <=> %(vector)s::vector LIMIT %(num_candidates)s
-), worded AS MATERIALIZED (
-    SELECT c.id, ts_rank_cd(c.search, (SELECT query FROM words), 1) AS rank
-    FROM {_READABLE} AND c.search @@ (SELECT query FROM words)
-    ORDER BY rank DESC, c.id LIMIT %(num_candidates)s
+"""  # noqa: S608
+_COMPARED = f"""
+    SELECT id FROM (
+        SELECT c.id, c.embedding <=> %(vector)s::vector AS distance
+        FROM {_READABLE} AND %(vector)s::vector IS NOT NULL
+        OFFSET 0
+    ) readable
+    ORDER BY distance, id LIMIT %(num_candidates)s
+"""  # noqa: S608
+
+
+def _statement(nearest: str) -> str:
+    """Both legs' candidates with both scores; the parts are this module's constants."""
+    return f"""
+WITH nearest AS MATERIALIZED ({nearest}), worded AS MATERIALIZED (
+    SELECT c.id FROM {_READABLE}
+    AND c.search @@ %(selective)s::tsquery
+    ORDER BY c.terms <#> %(weights)s::sparsevec, c.id LIMIT %(num_candidates)s
 )
 SELECT c.id, c.version_id, d.id, d.corpus_id, d.title, c.heading, c.text, c.start,
-       c."end", c.page, 1 - (c.embedding <=> %(vector)s::vector), coalesce(w.rank, 0),
+       c."end", c.page, 1 - (c.embedding <=> %(vector)s::vector),
+       coalesce(-(c.terms <#> %(weights)s::sparsevec), 0),
        coalesce((SELECT avg((c.search @@ quote_literal(word)::tsquery)::int)
-                 FROM words, unnest(tsvector_to_array(words.vector)) word), 0)::float
+                 FROM unnest(%(lexemes)s::text[]) word), 0)::float,
+       EXISTS (SELECT FROM nearest n WHERE n.id = c.id),
+       EXISTS (SELECT FROM worded w WHERE w.id = c.id)
 FROM (SELECT id FROM nearest UNION SELECT id FROM worded) candidate
 JOIN knowledge_chunk c ON c.id = candidate.id
 JOIN knowledge_document d ON d.current_version_id = c.version_id
-LEFT JOIN worded w ON w.id = c.id
-"""  # noqa: S608  (both parts are constants)
+"""  # noqa: S608
 
 
-def search(*, principal: Principal, assistant: str, query: str, limit: int) -> list[Passage]:
-    """The passages that the assistant may cite to the caller, best first, numbered from 1."""
-    corpora = [
-        corpus.pk
-        for corpus in corpora_of(principal).only("pk", "assistants")
-        if not corpus.assistants or assistant in corpus.assistants
-    ]
-    found = search_corpora(workspace=principal.workspace, corpora=corpora, query=query, limit=limit)
-    return as_passages(principal.workspace, query, found)
+_WALK, _COMPARE = _statement(_WALKED), _statement(_COMPARED)
 
 
-def search_corpora(
-    *,
-    workspace: Workspace,
-    corpora: Sequence[UUID],
-    query: str,
-    limit: int,
-    settings: SearchSettings | None = None,
-) -> list[Found]:
-    """The best chunks of these corpora of the workspace, with each leg's figures.
-
-    Without an embedding server the words alone decide, and the log says so.
-    """
-    settings = settings or SearchSettings()
-    query = query[:MAX_QUERY_CHARACTERS].replace("\x00", " ").strip()
-    if not query or not corpora:
-        return []
+def _candidates(principal: Principal, explanation: Explanation) -> Explanation:
+    """The same explanation with the candidates of both legs, fused."""
+    settings, workspace = explanation.settings, principal.workspace
+    started = time.perf_counter()
     try:
-        vector = str(embed([query])[0])
+        vector = str(embed([explanation.searched])[0])
     except ModelUnavailable as error:
         logger.warning("Searching by words only: %s", error)
         vector = None
+    embedded = time.perf_counter()
     # Planner settings hold for this transaction only.
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
@@ -135,19 +237,63 @@ def search_corpora(
             " set_config('hnsw.ef_search', %s, true)",
             [str(settings.ef_search)],
         )
-        cursor.execute(
-            _SQL,
-            {
-                "workspace": workspace.pk,
-                "corpora": list(corpora),
-                "words": searchable(query),
-                "vector": vector,
-                "num_candidates": settings.num_candidates,
-            },
-        )
+        words = weigh(cursor, workspace.pk, searchable(explanation.searched))
+        exact = words.num_chunks <= EXACT_UP_TO
+        parameters: dict[str, Any] = {
+            "workspace": workspace.pk,
+            "corpora": list(explanation.corpora),
+            "access": access_keys(principal),
+            "filters": _filters(settings.filters),
+            "vector": vector,
+            "weights": words.vector,
+            "selective": words.selective_query,
+            "lexemes": words.lexemes,
+            "num_candidates": settings.num_candidates,
+        }
+        cursor.execute(_COMPARE if exact else _WALK, parameters)
         rows = cursor.fetchall()
-    cosines = _normalised([row[10] or 0.0 for row in rows])
-    ranks = _normalised([row[11] for row in rows])
+        if not exact and sum(row[13] for row in rows) < settings.num_candidates:
+            # The walk gave up before it met enough chunks that pass: few of many are readable.
+            exact = True
+            cursor.execute(_COMPARE, parameters)
+            rows = cursor.fetchall()
+    searched = time.perf_counter()
+    candidates = _fused(rows, settings)
+    return replace(
+        explanation,
+        words=words,
+        candidates=candidates,
+        exact=exact,
+        words_only=vector is None,
+        milliseconds={
+            "embed": _milliseconds(embedded - started),
+            "search": _milliseconds(searched - embedded),
+            "fuse": _since(searched),
+        },
+    )
+
+
+def _filters(filters: Mapping[str, Any]) -> str | None:
+    """Each name with the list of values of which one is enough."""
+    if not filters:
+        return None
+    wanted = {
+        name: value if isinstance(value, list) else [value] for name, value in filters.items()
+    }
+    return json.dumps(wanted)
+
+
+def _fused(rows: Sequence[tuple[Any, ...]], settings: SearchSettings) -> tuple[Found, ...]:
+    cosines = [row[10] if row[10] is not None else 0.0 for row in rows]
+    bm25s = [row[11] for row in rows]
+    vector_scores, text_scores = normalised(cosines), normalised(bm25s)
+    vector_ranks = _ranks(rows, brought=13, score=10)
+    text_ranks = _ranks(rows, brought=14, score=11)
+    weights = (settings.vector_weight, settings.text_weight)
+    if settings.fusion == "rank":
+        fused = by_rank(weights, (vector_ranks, text_ranks))
+    else:
+        fused = by_score(weights, (vector_scores, text_scores))
     found = [
         Found(
             chunk_id=row[0],
@@ -161,21 +307,74 @@ def search_corpora(
             end=row[8],
             page=row[9],
             cosine=row[10],
-            rank=row[11],
+            bm25=row[11],
             coverage=row[12],
-            fused=settings.vector_weight * cosine + settings.text_weight * rank,
+            vector_rank=vector_ranks[place],
+            text_rank=text_ranks[place],
+            vector_score=vector_scores[place],
+            text_score=text_scores[place],
+            fused=fused[place],
         )
-        for row, cosine, rank in zip(rows, cosines, ranks, strict=True)
+        for place, row in enumerate(rows)
     ]
-    return sorted(found, key=lambda each: (-each.fused, each.chunk_id))[:limit]
+    return tuple(sorted(found, key=lambda each: (-each.fused, each.chunk_id)))
 
 
-def _normalised(scores: list[float]) -> list[float]:
-    """From 0 for the lowest to 1 for the highest; all equal and above 0 are all 1."""
-    low, high = min(scores, default=0.0), max(scores, default=0.0)
-    if high == low:
-        return [float(high > 0)] * len(scores)
-    return [(score - low) / (high - low) for score in scores]
+def _ranks(rows: Sequence[tuple[Any, ...]], *, brought: int, score: int) -> list[int | None]:
+    """Each row's place (from 1) among those that the leg brought."""
+    ranks: list[int | None] = [None] * len(rows)
+    places = [place for place, row in enumerate(rows) if row[brought]]
+    places.sort(key=lambda place: (-rows[place][score], rows[place][0]))
+    for rank, place in enumerate(places, 1):
+        ranks[place] = rank
+    return ranks
+
+
+_AROUND = """
+SELECT c.id, substr(v.text, least(c.start, min(n.start)) + 1,
+                    greatest(c."end", max(n."end")) - least(c.start, min(n.start)))
+FROM knowledge_chunk c
+JOIN knowledge_documentversion v ON v.id = c.version_id
+JOIN knowledge_chunk n ON n.version_id = c.version_id
+    AND n.ordinal BETWEEN c.ordinal - %(neighbours)s AND c.ordinal + %(neighbours)s
+WHERE c.id = ANY(%(ids)s)
+GROUP BY c.id, v.text
+"""
+_PARENT = """
+SELECT c.id, substr(v.text, c.parent_start + 1, c.parent_end - c.parent_start)
+FROM knowledge_chunk c
+JOIN knowledge_documentversion v ON v.id = c.version_id
+WHERE c.id = ANY(%(ids)s) AND c.parent_start IS NOT NULL
+"""
+
+
+def _with_context(found: Sequence[Found], settings: SearchSettings) -> list[Found]:
+    """The passages as they are, with the text around each where the settings ask for it."""
+    if not found or not (settings.parent or settings.neighbours):
+        return list(found)
+    ids = [each.chunk_id for each in found]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _PARENT if settings.parent else _AROUND,
+            {"ids": ids, "neighbours": settings.neighbours},
+        )
+        around: dict[int, str] = dict(cursor.fetchall())
+    return [replace(each, context=around.get(each.chunk_id, each.text)) for each in found]
+
+
+def _since(started: float) -> float:
+    return _milliseconds(time.perf_counter() - started)
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 2)
+
+
+def _as_dict(found: Found) -> dict[str, Any]:
+    values = asdict(found)
+    for name in ("version_id", "document_id", "corpus_id"):
+        values[name] = str(values[name])
+    return values
 
 
 # A logistic regression of "is the best passage about the question's subject?" on 250 answerable and

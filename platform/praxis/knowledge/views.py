@@ -24,7 +24,7 @@ from praxis.knowledge.forms import CorpusForm
 from praxis.knowledge.models import Corpus, Document, DocumentVersion, versions_without_text
 from praxis.knowledge.parsing.formats import MAX_FILE_BYTES, SUFFIXES
 from praxis.knowledge.parsing.sentences import sentence
-from praxis.knowledge.search import as_passages, search_corpora
+from praxis.knowledge.search import Found, as_passages, search
 
 DOCUMENTS_A_PAGE = 50
 CHUNKS_A_PAGE = 50
@@ -106,11 +106,11 @@ def corpus(request: HttpRequest, workspace: str, corpus_id: UUID) -> HttpRespons
     principal = enter_workspace(request, workspace)
     corpus = get_corpus(principal, corpus_id)
     query = request.GET.get("q", "").strip()
-    found = []
+    found: tuple[Found, ...] = ()
     if query:
-        found = search_corpora(
-            workspace=principal.workspace, corpora=[corpus.pk], query=query, limit=PASSAGES_SHOWN
-        )
+        found = search(
+            principal=principal, corpora=[corpus.pk], query=query, limit=PASSAGES_SHOWN
+        ).found
     return render(
         request,
         "knowledge/corpus.html",

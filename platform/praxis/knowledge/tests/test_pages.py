@@ -152,7 +152,7 @@ def test_a_citation_opens_with_its_passage_highlighted(
     add_document("policy.md", files.MARKDOWN)
     passages = search(
         principal=principal_of(member), assistant="any", query="five days money", limit=1
-    )
+    ).passages
     page = client_for(member).get(passages[0].url).content.decode()
     assert page.count('<mark id="passage">') == 1
     assert "\n".join(marked(page)).split() == passages[0].text.split()
