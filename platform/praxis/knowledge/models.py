@@ -286,7 +286,7 @@ class Chunk(models.Model):
             models.CheckConstraint(condition=Q(end__gt=F("start")), name="chunk_not_empty"),
         ]
         indexes = [
-            # Both legs of `search.search_corpora`: nearest vectors, and words of the query.
+            # Both legs of `search.search`: nearest vectors, and words of the query.
             HnswIndex(
                 name="chunk_nearest",
                 fields=["embedding"],
