@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import distributed, nn
 
-from modeling.moe.routers import NoRouters, router_weight, routers
+from modeling.moe.routers import NoRouters, SigmoidTopkRouter, router_weight, routers
 
 DEAD_BELOW = 0.01
 """An expert counts as dead with less than this share of the mean load."""
@@ -96,7 +96,8 @@ def domain_shares(
 class LoadCounter:
     """Counts on the model's device how many times each expert is chosen.
 
-    `token_mask` (T,), if set, says which tokens of the next forward passes count (padding doesn't).
+    `token_mask` (T,), if set, says which tokens of the next forward passes count (padding doesn't);
+    a SigmoidTopkRouter in training is told by its `Groups` instead.
     """
 
     def __init__(self, model: nn.Module, *, only_in_training: bool = False) -> None:
@@ -109,10 +110,13 @@ class LoadCounter:
         self._only_in_training = only_in_training
         device = router_weight(next(iter(found.values()))).device
         self.load_LE = torch.zeros(len(found), sizes.pop(), dtype=torch.int64, device=device)
-        self._hooks = [
-            router.register_forward_hook(self._hook(layer))
-            for layer, router in enumerate(found.values())
-        ]
+        self._hooks = []
+        for layer, router in enumerate(found.values()):
+            if only_in_training and isinstance(router, SigmoidTopkRouter):
+                # It counts by itself: a hook would be compiled anew for every layer.
+                router.load_E = self.load_LE[layer]
+            else:
+                self._hooks.append(router.register_forward_hook(self._hook(layer)))
 
     def _hook(self, layer: int) -> Any:
         def count(router: nn.Module, _inputs: Any, routed: Sequence[torch.Tensor]) -> None:
@@ -175,20 +179,28 @@ class BiasBalancer:
         self._routers = list(found.values())
         self.counter = LoadCounter(model, only_in_training=True)
 
-    @torch.no_grad()
     def update(self) -> npt.NDArray[np.int64]:
-        """Move the biases once and start counting anew; returns the step's load (L, E)."""
+        """`move`, and return the step's load (L, E), which waits for the device."""
+        load_LE = self.move(self.gamma)
+        return np.asarray(load_LE.cpu().numpy())
+
+    @torch.no_grad()
+    def move(self, gamma: float) -> torch.Tensor:
+        """Move the biases once by `gamma` and start counting anew; returns the step's load (L, E).
+
+        Nothing waits for the device.
+        """
         load_LE = self.counter.load_LE
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(load_LE)
         mean_L1 = load_LE.double().mean(dim=1, keepdim=True)
-        moves_LE = self.gamma * torch.sign(mean_L1 - load_LE)
+        moves_LE = gamma * torch.sign(mean_L1 - load_LE)
         for router, moves_E in zip(self._routers, moves_LE, strict=True):
             bias = router.get_buffer("e_score_correction_bias")
             bias.add_(moves_E.to(bias))
-        total = self.counter.read()
+        total_LE = load_LE.clone()
         self.counter.reset()
-        return total
+        return total_LE
 
     def close(self) -> None:
         self.counter.close()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modeling.training.packing import collate
 from modeling.training.recipe import Recipe
 from modeling.training.trainer import evaluate, peak_memory_bytes, prepare, step
 
@@ -53,7 +54,13 @@ def dry_run(recipe: Recipe, steps: int = 3) -> Estimate:
             place = (number * per_step) % len(sequences)
             chosen = (sequences * (1 + per_step // len(sequences) + 1))[place : place + per_step]
             begun = time.perf_counter()
-            done = step(run, 1, chosen, should_stop=_never)
+            done = step(
+                run,
+                [collate(run.store, sequence) for sequence in chosen],
+                learning_rate=recipe.schedule.rate_at(1, run.plan.steps),
+                gamma=recipe.balancing.gamma,
+                should_stop=_never,
+            )
             assert done is not None
             # The first step also pays for allocations and kernels that are chosen once.
             if number > 0 or steps == 1:

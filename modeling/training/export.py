@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from modeling.inference.gguf_adapter import export_lora_to_gguf
 from modeling.training.checkpoint import publish
 from modeling.training.recipe import Recipe
 from modeling.training.trainer import Result
@@ -32,23 +31,28 @@ def export(recipe: Recipe, result: Result) -> Path:
     assert result.adapter is not None
     model_path = Path(recipe.model_path)
     final = recipe.output / ADAPTER
-    if recipe.export_gguf:
-        export_lora_to_gguf(result.adapter, result.adapter / GGUF, gguf_architecture(model_path))
     name = recipe.model_name or model_path.name
     config_file = result.adapter / "adapter_config.json"
-    config = json.loads(config_file.read_text("utf-8"))
-    # The trainer's own path means nothing on the machine that serves the adapter.
-    write_json(config_file, {**config, "base_model_name_or_path": name})
+    if config_file.is_file():
+        if recipe.export_gguf:
+            # Not at the top: a training host needs no llama.cpp tools unless they are used.
+            from modeling.inference.gguf_adapter import export_lora_to_gguf
+
+            architecture = "glm4moe" if recipe.experts else gguf_architecture(model_path)
+            export_lora_to_gguf(result.adapter, result.adapter / GGUF, architecture)
+        config = json.loads(config_file.read_text("utf-8"))
+        # The trainer's own path means nothing on the machine that serves the adapter.
+        write_json(config_file, {**config, "base_model_name_or_path": name})
     shutil.rmtree(final, ignore_errors=True)
     publish(
         result.adapter,
         final,
         {
             "format": 1,
-            "kind": "lora",
+            "kind": "lora" if set(recipe.trainable) == {"lora"} else "parts",
             "base_model": name,
             "base_sha256": _weights_hash(model_path),
-            "data_sha256": sha256_of(Path(recipe.data_path)),
+            "data_sha256": _data_hash(recipe, result),
             "recipe": {
                 key: value
                 for key, value in recipe.to_dict().items()
@@ -67,6 +71,11 @@ def summary(result: Result) -> dict[str, Any]:
     del values["adapter"]
     rate = result.tokens / result.seconds if result.seconds else 0.0
     return {**values, "tokens_per_second": rate}
+
+
+def _data_hash(recipe: Recipe, result: Result) -> str:
+    path = Path(recipe.data_path)
+    return result.inventory.fingerprint if path.is_dir() else sha256_of(path)
 
 
 def _weights_hash(model_path: Path) -> str:

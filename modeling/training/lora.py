@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,13 +79,17 @@ class LoraLinear(PeftLinear):
             and not self.merged
             and not self.lora_variant
             and not (self.training and isinstance(self.lora_dropout[ADAPTER], nn.Dropout))
+            and not self.base_layer.weight.requires_grad
         )
         if not plain:
             return super().forward(x, *args, **kwargs)
         base = self.get_base_layer()
+        weight = base.weight
+        assert isinstance(weight, torch.Tensor)
         return _LoraProduct.apply(
-            x,
-            base.weight,
+            # Under autocast x may be wider than the arithmetic, behind a norm held in float32.
+            x.to(weight.dtype),
+            weight,
             base.bias,
             self.lora_A[ADAPTER].weight,
             self.lora_B[ADAPTER].weight,
@@ -123,7 +129,24 @@ def add_adapter(base: PreTrainedModel, lora: Lora, *, seed: int) -> PeftModel:
     with warnings.catch_warnings():
         # PEFT 0.21 reads an attribute that transformers 5.23 renames; nothing depends on it here.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-        return get_peft_model(base, config, adapter_name=ADAPTER)
+        with _targets_as_named(base):
+            return get_peft_model(base, config, adapter_name=ADAPTER)
+
+
+@contextmanager
+def _targets_as_named(base: PreTrainedModel) -> Iterator[None]:
+    """Keep PEFT from reading the feed-forward's names as the routed experts of a mixture.
+
+    For `glm4_moe` and its kin it takes `gate_proj`, `up_proj` and `down_proj` for the per-expert
+    layers of older checkpoints and turns them into adapters of the fused expert weights; here they
+    are the shared experts' layers. It decides by the configuration's model type.
+    """
+    config: Any = base.config
+    config.model_type = "as_named"
+    try:
+        yield
+    finally:
+        del config.model_type
 
 
 def save_adapter(model: PeftModel, directory: Path) -> None:

@@ -93,6 +93,8 @@ class LinearCrossEntropy(torch.autograd.Function):
         ctx: Any, hidden_LH: torch.Tensor, weight_VH: torch.Tensor, targets_L: torch.Tensor
     ) -> torch.Tensor:
         needs_hidden, needs_weight = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
+        # A trained output layer is held in float32; the products run in the type of the rest.
+        weight_VH = weight_VH.to(hidden_LH.dtype)
         total = hidden_LH.new_zeros((), dtype=torch.float32)
         hidden_gradient = torch.empty_like(hidden_LH) if needs_hidden else None
         weight_gradient = torch.zeros_like(weight_VH, dtype=torch.float32) if needs_weight else None
@@ -128,11 +130,13 @@ class LinearCrossEntropy(torch.autograd.Function):
 class SupervisedLoss(nn.Module):
     """A causal language model with the training loss as its forward pass.
 
-    Being a module it can be wrapped for several processes like any other.
+    Being a module it can be wrapped for several processes like any other. The arithmetic runs in
+    `dtype`, float32 or bfloat16; weights may be float32 all the same, as trained ones should be.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, dtype: torch.dtype) -> None:
         super().__init__()
+        self.dtype = dtype
         changed = [name for name in _LOGIT_CHANGES if getattr(model.config, name, None)]
         if changed:
             raise ValueError(
@@ -146,28 +150,32 @@ class SupervisedLoss(nn.Module):
         token_ids: torch.Tensor,
         position_ids: torch.Tensor,
         bounds: tuple[int, ...],
+        bounds_tensor: torch.Tensor,
         places: torch.Tensor,
         targets: torch.Tensor,
     ) -> torch.Tensor:
-        """Summed loss over the supervised tokens, a float32 scalar."""
-        hidden = self.hidden_states(token_ids, position_ids, bounds)
+        """Summed loss over the supervised tokens, a float32 scalar; see Batch for the rest."""
+        hidden = self.hidden_states(token_ids, position_ids, bounds, bounds_tensor)
         head = self.model.get_output_embeddings()
-        return LinearCrossEntropy.apply(hidden[0, places], head.weight, targets)
+        return LinearCrossEntropy.apply(hidden[0, places].to(self.dtype), head.weight, targets)
 
     def hidden_states(
-        self, token_ids: torch.Tensor, position_ids: torch.Tensor, bounds: tuple[int, ...]
+        self,
+        token_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        bounds: tuple[int, ...],
+        bounds_tensor: torch.Tensor,
     ) -> torch.Tensor:
         """Last hidden states (1, T, H) of a packed sequence."""
-        bounds_tensor = (
-            torch.tensor(bounds, dtype=torch.int32, device=token_ids.device)
-            if token_ids.is_cuda
-            else None
-        )
         decoder = getattr(self.model, self.model.base_model_prefix)
-        return decoder(
-            input_ids=token_ids,
-            position_ids=position_ids,
-            use_cache=False,
-            bounds=bounds,
-            bounds_tensor=bounds_tensor,
-        ).last_hidden_state
+        embeddings = self.model.get_input_embeddings()(token_ids).to(self.dtype)
+        with torch.autocast(
+            embeddings.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16
+        ):
+            return decoder(
+                inputs_embeds=embeddings,
+                position_ids=position_ids,
+                use_cache=False,
+                bounds=bounds,
+                bounds_tensor=bounds_tensor,
+            ).last_hidden_state

@@ -13,13 +13,15 @@ import hashlib
 import json
 import math
 import os
+import queue
 import random
+import threading
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +30,7 @@ from modeling.training.chat import ChatTemplateError, ChatTokenizer
 from modeling.training.conversations import Conversation, read_conversations
 
 IGNORED = -100
+_Item = TypeVar("_Item")
 _BATCH = 256
 _WINDOW = 4096
 
@@ -84,6 +87,18 @@ class TokenStore:
         """Token ids (int32) and supervised marks (bool) of one conversation."""
         span = slice(self._starts[index], self._starts[index + 1])
         return self._token_ids[span], self._supervised[span]
+
+    @classmethod
+    def open(cls, directory: Path, *, max_tokens: int) -> TokenStore:
+        """Conversations that were encoded before; raises ValueError if one is too long."""
+        store = cls(directory)
+        longest = int(store.lengths.max(initial=0))
+        if longest > max_tokens:
+            raise ValueError(
+                f"a conversation of the encoded data in {directory} has {longest} tokens and "
+                f"max_tokens is {max_tokens}; raise max_tokens or encode the data again"
+            )
+        return store
 
     @classmethod
     def build(
@@ -219,13 +234,14 @@ class Batch:
     """One packed sequence, ready for the model.
 
     token_ids: (1, T) int64; position_ids: (1, T) int64, from 0 in each conversation;
-    bounds: D + 1 start positions and the end; places: (L,) int64, positions whose *next* token is
+    bounds: D + 1 start positions and the end, also as a tensor (D + 1,) int32; places: (L,) int64, positions whose *next* token is
     learnt; targets: (L,) int64, those next tokens.
     """
 
     token_ids: torch.Tensor
     position_ids: torch.Tensor
     bounds: tuple[int, ...]
+    bounds_tensor: torch.Tensor
     places: torch.Tensor
     targets: torch.Tensor
 
@@ -233,11 +249,23 @@ class Batch:
     def num_tokens(self) -> int:
         return self.token_ids.shape[1]
 
+    def pin(self) -> Batch:
+        """The same in page-locked memory, from where a GPU copies beside its work."""
+        return Batch(
+            token_ids=self.token_ids.pin_memory(),
+            position_ids=self.position_ids.pin_memory(),
+            bounds=self.bounds,
+            bounds_tensor=self.bounds_tensor.pin_memory(),
+            places=self.places.pin_memory(),
+            targets=self.targets.pin_memory(),
+        )
+
     def to(self, device: torch.device) -> Batch:
         return Batch(
             token_ids=self.token_ids.to(device, non_blocking=True),
             position_ids=self.position_ids.to(device, non_blocking=True),
             bounds=self.bounds,
+            bounds_tensor=self.bounds_tensor.to(device, non_blocking=True),
             places=self.places.to(device, non_blocking=True),
             targets=self.targets.to(device, non_blocking=True),
         )
@@ -257,9 +285,52 @@ def collate(store: TokenStore, sequence: Sequence[int]) -> Batch:
         token_ids=token_ids[None],
         position_ids=torch.cat([torch.arange(length) for length in lengths])[None],
         bounds=bounds,
+        bounds_tensor=torch.tensor(bounds, dtype=torch.int32),
         places=learnt - 1,
         targets=token_ids[learnt],
     )
+
+
+class Ahead(Iterator[_Item]):
+    """The items of an iterator, made up to `depth` ahead in a thread of its own.
+
+    An error in the thread is raised by the `next` that would have got the item. Close it, so that
+    the thread ends.
+    """
+
+    def __init__(self, items: Iterator[_Item], *, depth: int) -> None:
+        self._ready: queue.Queue[_Item | BaseException] = queue.Queue(maxsize=depth)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._fill, args=(items,), daemon=True)
+        self._thread.start()
+
+    def _fill(self, items: Iterator[_Item]) -> None:
+        try:
+            for item in items:
+                if not self._put(item):
+                    return
+            self._put(StopIteration())
+        except Exception as error:  # noqa: BLE001 - raised again by whoever waits for the item
+            self._put(error)
+
+    def _put(self, item: _Item | BaseException) -> bool:
+        while not self._closed.is_set():
+            try:
+                self._ready.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def __next__(self) -> _Item:
+        item = self._ready.get()
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def close(self) -> None:
+        self._closed.set()
+        self._thread.join()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from modeling.moe.shape import Experts
 
 ATTENTION_AND_FEED_FORWARD = (
     "q_proj",
@@ -18,6 +21,8 @@ ATTENTION_AND_FEED_FORWARD = (
     "up_proj",
     "down_proj",
 )
+
+PARTS = ("lora", "experts", "routers", "norms", "base")
 
 
 def _require(holds: bool, message: str) -> None:
@@ -105,6 +110,30 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Balancing:
+    """How the routed experts of a mixture are kept evenly used while it is trained."""
+
+    gamma: float = 1e-3
+    """Step of the bias update after each optimiser step; 0 leaves the biases alone."""
+    settle_share: float = 0.2
+    """In so large a last share of the run the step falls to 0, so that the biases come to rest."""
+    loss_weight: float = 0.0
+    """Weight of DeepSeek-V3's balance loss of each conversation; the bias evens out the whole
+    mix only, this each conversation and so each domain. 0 leaves it out."""
+
+    def __post_init__(self) -> None:
+        _at_least("balancing.gamma", self.gamma, 0)
+        _share("balancing.settle_share", self.settle_share)
+        _at_least("balancing.loss_weight", self.loss_weight, 0)
+
+    def gamma_at(self, done: float) -> float:
+        """The step after `done`, a share from 0 to 1, of the run."""
+        if self.settle_share == 0.0:
+            return self.gamma
+        return self.gamma * min(1.0, max(0.0, 1.0 - done) / self.settle_share)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One run. `model_path`, `data_path` and `output_dir` have no default; the rest does."""
 
@@ -116,12 +145,22 @@ class Recipe:
     """Everything the run writes goes here; a second start continues from what it finds."""
     model_name: str = ""
     """The base model's public name, written into the adapter's manifest."""
+    trainable: Mapping[str, float] = field(default_factory=lambda: {"lora": 1.0})
+    """Which parts are trained, each with a factor on the learning rate: `lora` the adapter,
+    `experts` the routed experts, `routers`, `norms` all norms, `base` every other weight."""
+    experts: Experts | None = None
+    """Makes a mixture of a dense base when it is loaded: number, width and top_k of the routed
+    experts. None trains the base as it is, dense or mixture."""
+    balancing: Balancing = field(default_factory=Balancing)
     lora: Lora = field(default_factory=Lora)
     schedule: Schedule = field(default_factory=Schedule)
     epochs: float = 3.0
     """Passes over the data; fractions are allowed. Ignored when `steps` is above 0."""
     steps: int = 0
     """Number of updates; 0 derives it from `epochs`."""
+    max_seconds: float = 0.0
+    """Seconds by the clock from start to saved result; above 0 the run ends by then, whatever
+    `steps` and `epochs` say, and the learning rate falls with the time instead of the steps."""
     max_tokens: int = 1024
     """Length of a packed sequence; a longer conversation is left out and counted."""
     sequences_per_step: int = 2
@@ -139,7 +178,7 @@ class Recipe:
     early_stop_evaluations: int = 0
     """Stop after so many evaluations in a row without a better loss; 0 never stops early."""
     dtype: Literal["auto", "bf16", "fp32"] = "auto"
-    """Type of the frozen weights and of the arithmetic; trained weights stay float32."""
+    """Type of the frozen weights and of the arithmetic; trained weights are float32."""
     device: Literal["auto", "cpu"] = "auto"
     threads: int = 0
     """CPU threads; 0 leaves PyTorch's choice."""
@@ -154,12 +193,28 @@ class Recipe:
             f"epochs must be above 0 when steps is 0; got epochs={self.epochs!r}",
         )
         _at_least("steps", self.steps, 0)
+        _at_least("max_seconds", self.max_seconds, 0)
+        _require(
+            len(self.trainable) > 0,
+            f"trainable must name at least one of {', '.join(PARTS)}; got none",
+        )
+        for part, factor in self.trainable.items():
+            _one_of("trainable", part, PARTS)
+            _require(
+                math.isfinite(factor) and factor > 0,
+                f"trainable.{part} must be a factor above 0; got {factor!r}",
+            )
         _at_least("max_tokens", self.max_tokens, 16)
         _at_least("sequences_per_step", self.sequences_per_step, 1)
         _at_least("weight_decay", self.weight_decay, 0)
         _require(
             math.isfinite(self.max_gradient_norm) and self.max_gradient_norm > 0,
             f"max_gradient_norm must be above 0; got {self.max_gradient_norm!r}",
+        )
+        _require(
+            self.max_seconds == 0 or self.schedule.kind == "cosine",
+            "schedule.kind must be cosine when max_seconds is above 0, because the rate then "
+            f"follows the time; got {self.schedule.kind!r}",
         )
         _at_least("seed", self.seed, 0)
         _at_least("save_every_steps", self.save_every_steps, 1)
@@ -207,6 +262,12 @@ class Recipe:
             fields["lora"] = Lora(**lora)
         if "schedule" in fields:
             fields["schedule"] = Schedule(**_checked(Schedule, fields["schedule"], "schedule."))
+        if "balancing" in fields:
+            fields["balancing"] = Balancing(
+                **_checked(Balancing, fields["balancing"], "balancing.")
+            )
+        if fields.get("experts") is not None:
+            fields["experts"] = Experts(**_checked(Experts, fields["experts"], "experts."))
         return cls(**fields)
 
     @classmethod
@@ -220,6 +281,9 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "bool": (bool,),
     "tuple[str, ...]": (list, tuple),
+    "Mapping[str, float]": (dict,),
+    "Experts | None": (dict, type(None)),
+    "Balancing": (dict,),
     "Lora": (dict,),
     "Schedule": (dict,),
 }
@@ -240,6 +304,11 @@ def _checked(cls: type, values: object, prefix: str) -> dict[str, Any]:
         fits = isinstance(value, allowed) and (kind == "bool" or not isinstance(value, bool))
         if kind == "tuple[str, ...]":
             fits = fits and all(isinstance(item, str) for item in value)
+        if kind == "Mapping[str, float]":
+            fits = fits and all(
+                isinstance(item, (int, float)) and not isinstance(item, bool)
+                for item in value.values()
+            )
         _require(fits, f"{prefix}{name} must be of type {kind}; got {value!r}")
     missing = [
         entry.name

@@ -13,14 +13,15 @@ import math
 import resource
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, broadcast
 from peft import PeftModel
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -29,11 +30,17 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from transformers import PreTrainedModel
 
-from modeling.training import checkpoint
+from modeling.moe.balance import BiasBalancer, counted_load, measure
+from modeling.moe.experts import use_dense_experts
+from modeling.moe.routers import Groups, use_training_routers
+from modeling.moe.upcycle import upcycle
+from modeling.training import checkpoint, parts
 from modeling.training.lora import add_adapter, load_base, resolve_dtype, save_adapter
 from modeling.training.objective import SupervisedLoss
 from modeling.training.packing import (
+    Ahead,
     Batch,
     Cursor,
     Inventory,
@@ -43,7 +50,7 @@ from modeling.training.packing import (
     hold_out,
     pack,
 )
-from modeling.training.recipe import Recipe
+from modeling.training.recipe import Recipe, Schedule
 
 Phase = Literal["preparing", "tokenising", "training", "saving"]
 
@@ -61,7 +68,11 @@ _FREE_TO_CHANGE = (
     "device",
     "threads",
     "export_gguf",
+    "max_seconds",
 )
+_STEPS_AHEAD = 3
+_SECONDS_TO_SAVE = 10.0
+"""Kept free at the end of a run with `max_seconds`, beside the time of one evaluation."""
 
 
 class TrainingError(Exception):
@@ -119,8 +130,10 @@ class Result:
     stopped_early: bool
     inventory: Inventory
     evaluation_conversations: int
+    balance: dict[str, float | int] | None
+    """Of a mixture: how evenly its experts were used on the held-out conversations."""
     adapter: Path | None
-    """The adapter's PEFT files, for export; None when the run was stopped."""
+    """The adapter's PEFT files and the other trained weights; None when the run was stopped."""
 
 
 @dataclass(kw_only=True)
@@ -139,6 +152,15 @@ class Progress:
     evaluations_without_gain: int = 0
     evaluation_due: bool = False
     stopped_early: bool = False
+    balance: dict[str, float | int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """What balances the experts of a mixture while it is trained."""
+
+    groups: Groups
+    balancer: BiasBalancer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +171,9 @@ class Run:
     accelerator: Accelerator
     model: torch.nn.Module
     """The loss as a module, wrapped for the processes that train together."""
-    adapter: PeftModel
-    """The same weights as PEFT sees them."""
+    adapter: PeftModel | None
+    """The same weights as PEFT sees them, if an adapter is trained."""
+    mixture: Mixture | None
     optimizer: torch.optim.Optimizer
     dtype: torch.dtype
     store: TokenStore
@@ -180,6 +203,7 @@ def train(
     `on_metrics` is called after every step, in the main process only. When stopped, the state
     after the last whole step is in a checkpoint before this returns.
     """
+    started = time.monotonic()
     on_phase("preparing", "")
     # One process moves damaged checkpoints aside before the others look.
     with Accelerator(cpu=recipe.device == "cpu").main_process_first():
@@ -188,7 +212,8 @@ def train(
     run = prepare(recipe, snapshot, on_phase=on_phase)
     progress = Progress() if snapshot is None else _restore(run, snapshot)
     on_phase("training", "" if snapshot is None else f"continued after step {progress.step}")
-    finished = _loop(run, progress, on_metrics, should_stop, on_phase)
+    clock = Clock(started=started, seconds=recipe.max_seconds, trained=progress.seconds, run=run)
+    finished = _loop(run, progress, clock, on_metrics, should_stop, on_phase)
     adapter = None
     if finished:
         on_phase("saving", "")
@@ -197,12 +222,20 @@ def train(
             shutil.rmtree(adapter, ignore_errors=True)
             num_bytes = 4 * sum(parameter.numel() for parameter in run.trainable)
             checkpoint.require_free_space(recipe.output, 2 * num_bytes)
-            save_adapter(run.adapter, adapter)
+            adapter.mkdir()
+            if run.adapter is not None:
+                save_adapter(run.adapter, adapter)
+        trained: dict[str, Any] = {
+            **get_model_state_dict(run.model, options=_STATE_OPTIONS),
+            **dict(parts.biases(run.model)),
+        }
+        if run.accelerator.is_main_process:
+            parts.save(_in_full(recipe, trained), adapter)
         run.accelerator.wait_for_everyone()
     return Result(
         outcome="completed" if finished else "stopped",
         step=progress.step,
-        steps=run.plan.steps,
+        steps=progress.step if recipe.max_seconds else run.plan.steps,
         loss=progress.loss,
         first_eval_loss=progress.first_eval_loss,
         eval_loss=progress.eval_loss,
@@ -214,6 +247,7 @@ def train(
         stopped_early=progress.stopped_early,
         inventory=run.store.inventory,
         evaluation_conversations=run.evaluation_conversations,
+        balance=progress.balance,
         adapter=adapter,
     )
 
@@ -227,20 +261,28 @@ def prepare(
     """Encode the data, load the base, add the adapter, plan the steps."""
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    accelerator = Accelerator(cpu=recipe.device == "cpu")
+    accelerator = Accelerator(
+        cpu=recipe.device == "cpu",
+        # Biases are equal in all processes already; each counts its own load.
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+    )
     for name in ("data_path", "model_path"):
         path = Path(getattr(recipe, name))
         if not path.exists():
             raise FileNotFoundError(f"{name} {path} does not exist; give an existing path")
     on_phase("tokenising", "")
     model_path, tokens = Path(recipe.model_path), recipe.output / TOKENS
-    with accelerator.main_process_first():
-        store = TokenStore.build(
-            tokens,
-            data_path=Path(recipe.data_path),
-            model_dir=model_path,
-            max_tokens=recipe.max_tokens,
-        )
+    data_path = Path(recipe.data_path)
+    if data_path.is_dir():
+        store = TokenStore.open(data_path, max_tokens=recipe.max_tokens)
+    else:
+        with accelerator.main_process_first():
+            store = TokenStore.build(
+                tokens,
+                data_path=data_path,
+                model_dir=model_path,
+                max_tokens=recipe.max_tokens,
+            )
     if store.inventory.supervised_tokens == 0:
         raise NoUsableData(
             f"no conversation in the data set can be trained on ({store.inventory.too_long} are "
@@ -275,14 +317,21 @@ def prepare(
         if snapshot is None
         else _DTYPES[snapshot.state["dtype"]]
     )
-    base = load_base(model_path, dtype)
-    adapter = add_adapter(base, recipe.lora, seed=recipe.seed)
-    loss_module = SupervisedLoss(base).to(accelerator.device)
+    base: PreTrainedModel = load_base(model_path, dtype)
+    if recipe.experts is not None:
+        base = upcycle(base, recipe.experts, seed=recipe.seed)
+    groups = None
+    if _is_mixture(base):
+        groups = use_training_routers(base)
+        use_dense_experts(base)
+    adapter = add_adapter(base, recipe.lora, seed=recipe.seed) if _has_adapter(recipe) else None
+    parts.choose(base, recipe.trainable)
+    loss_module = SupervisedLoss(base, dtype).to(accelerator.device)
     loss_module.train()
+    mixture = None if groups is None else Mixture(groups=groups, balancer=BiasBalancer(base))
     optimizer = torch.optim.AdamW(
-        [parameter for parameter in loss_module.parameters() if parameter.requires_grad],
+        parts.groups(loss_module, recipe.trainable, recipe.weight_decay),
         lr=recipe.schedule.learning_rate,
-        weight_decay=recipe.weight_decay,
         fused=True,
     )
     prepared_model, prepared_optimizer = accelerator.prepare(loss_module, optimizer)
@@ -291,6 +340,7 @@ def prepare(
         accelerator=accelerator,
         model=prepared_model,
         adapter=adapter,
+        mixture=mixture,
         optimizer=prepared_optimizer,
         dtype=dtype,
         store=store,
@@ -303,9 +353,64 @@ def prepare(
     )
 
 
+def _is_mixture(model: PreTrainedModel) -> bool:
+    return any(hasattr(module, "e_score_correction_bias") for module in model.modules())
+
+
+def _has_adapter(recipe: Recipe) -> bool:
+    return "lora" in recipe.trainable
+
+
+def _in_full(recipe: Recipe, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Of all weights and biases those that the recipe trains in full."""
+    return {name: w for name, w in weights.items() if parts.part_of(name) in recipe.trainable}
+
+
+class Clock:
+    """How much of the run is done, from 0 to 1: by its steps, or by the time it may take."""
+
+    def __init__(self, *, started: float, seconds: float, trained: float, run: Run) -> None:
+        """`started`: time.monotonic() of the start; `trained`: seconds of training before it."""
+        self._by_time = seconds > 0
+        self._steps = run.plan.steps
+        self._accelerator = run.accelerator
+        self._begun = time.monotonic() - trained
+        self._end = started + seconds - _SECONDS_TO_SAVE
+
+    def keep_free(self, seconds: float) -> None:
+        """End so much earlier."""
+        self._end -= seconds
+
+    def done(self, step: int) -> float:
+        """After `step` updates; the same in all processes."""
+        if not self._by_time:
+            return step / self._steps
+        share = (time.monotonic() - self._begun) / max(1e-3, self._end - self._begun)
+        if self._accelerator.num_processes > 1:
+            value = torch.tensor(share, device=self._accelerator.device, dtype=torch.float32)
+            share = float(broadcast(value).item())
+        return min(1.0, share)
+
+    def rate(self, schedule: Schedule, step: int, done: float) -> float:
+        """The learning rate of update number `step`, before which `done` of the run was done."""
+        if not self._by_time:
+            return schedule.rate_at(step, self._steps)
+        return schedule.rate_at(1 + int(done * _CLOCK_STEPS), _CLOCK_STEPS)
+
+    def steps(self, step: int, done: float) -> int:
+        """The number of steps of the whole run, as far as one can tell."""
+        if not self._by_time:
+            return self._steps
+        return max(step, round(step / done)) if step and done else max(1, step)
+
+
+_CLOCK_STEPS = 10_000
+
+
 def _loop(
     run: Run,
     progress: Progress,
+    clock: Clock,
     on_metrics: Callable[[Metrics], None],
     should_stop: Callable[[], bool],
     on_phase: Callable[[Phase, str], None],
@@ -330,81 +435,107 @@ def _loop(
     def report(loss: float | None, eval_loss: float | None, tokens: int, took: float) -> None:
         if not accelerator.is_main_process:
             return
-        left = run.plan.steps - progress.step
+        steps = clock.steps(progress.step, done)
         per_step = progress.seconds / progress.step if progress.step else 0.0
         on_metrics(
             Metrics(
                 step=progress.step,
-                steps=run.plan.steps,
+                steps=steps,
                 loss=loss,
                 eval_loss=eval_loss,
-                learning_rate=(
-                    recipe.schedule.rate_at(progress.step, run.plan.steps) if progress.step else 0.0
-                ),
+                learning_rate=rate,
                 tokens_per_second=tokens / took if took else 0.0,
                 tokens=progress.tokens,
                 supervised_tokens=progress.supervised_tokens,
                 seconds=progress.seconds,
-                eta_seconds=left * per_step,
+                eta_seconds=(steps - progress.step) * per_step,
                 memory_bytes=peak_memory_bytes(accelerator.device),
                 at=time.time(),
             )
         )
 
     def evaluated() -> float | None:
-        loss = evaluate(run, should_stop=stop_asked)
-        if loss is not None:
-            report(None, loss, 0, 0.0)
-        return loss
+        found = evaluate(run, should_stop=stop_asked)
+        if found is None:
+            return None
+        progress.balance = found.balance
+        report(None, found.loss, 0, 0.0)
+        return found.loss
 
+    done, rate = 0.0, 0.0
     if stop_asked():
         return False
     if run.evaluation and progress.first_eval_loss is None:
+        started = time.monotonic()
         progress.first_eval_loss = progress.best_eval_loss = evaluated()
         if progress.first_eval_loss is None:
             return False
+        clock.keep_free(1.5 * (time.monotonic() - started))
 
-    steps = run.plan.steps_from(progress.cursor)
-    while True:
-        if progress.evaluation_due:
-            eval_loss = evaluated()
-            if eval_loss is None:
-                save()
-                return False
-            _judge(progress, eval_loss, recipe.early_stop_evaluations)
-        if progress.step >= run.plan.steps or progress.stopped_early:
-            break
-        sequences, cursor = next(steps)
-        started = time.perf_counter()
-        done = step(run, progress.step + 1, sequences, should_stop=stop_asked)
-        if done is None:
-            if progress.step:
-                save()
-            return False
-        took = time.perf_counter() - started
-        if not (math.isfinite(done.loss) and math.isfinite(done.gradient_norm)):
-            raise NonFiniteLoss(
-                f"the loss became {done.loss:g} and its gradient {done.gradient_norm:g} at step "
-                f"{progress.step + 1}; lower the learning rate (it is "
-                f"{recipe.schedule.learning_rate:g}) or the adapter's alpha and start a new job"
+    done = clock.done(progress.step)
+    if progress.step:
+        rate = clock.rate(recipe.schedule, progress.step, done)
+    coming = Ahead(_collated(run, progress.cursor), depth=_STEPS_AHEAD)
+    try:
+        while True:
+            if progress.evaluation_due:
+                eval_loss = evaluated()
+                if eval_loss is None:
+                    save()
+                    return False
+                _judge(progress, eval_loss, recipe.early_stop_evaluations)
+            if done >= 1.0 or progress.stopped_early:
+                break
+            batches, cursor = next(coming)
+            started = time.perf_counter()
+            rate = clock.rate(recipe.schedule, progress.step + 1, done)
+            made = step(
+                run,
+                batches,
+                learning_rate=rate,
+                gamma=recipe.balancing.gamma_at(done),
+                should_stop=stop_asked,
             )
-        progress.step += 1
-        progress.cursor = cursor
-        progress.tokens += done.tokens
-        progress.supervised_tokens += done.supervised_tokens
-        progress.seconds += took
-        progress.loss = done.loss
-        rng = _rng_state(accelerator)
-        last = progress.step == run.plan.steps
-        every = recipe.evaluate_every_steps
-        progress.evaluation_due = bool(run.evaluation) and (
-            last or (every > 0 and progress.step % every == 0)
-        )
-        report(done.loss, None, done.tokens, took)
-        if last or progress.step % recipe.save_every_steps == 0:
-            save()
+            if made is None:
+                if progress.step:
+                    save()
+                return False
+            took = time.perf_counter() - started
+            if not (math.isfinite(made.loss) and math.isfinite(made.gradient_norm)):
+                raise NonFiniteLoss(
+                    f"the loss became {made.loss:g} and its gradient {made.gradient_norm:g} at "
+                    f"step {progress.step + 1}; lower the learning rate (it is "
+                    f"{recipe.schedule.learning_rate:g}) or the adapter's alpha and start a new "
+                    "job"
+                )
+            progress.step += 1
+            progress.cursor = cursor
+            progress.tokens += made.tokens
+            progress.supervised_tokens += made.supervised_tokens
+            progress.seconds += took
+            progress.loss = made.loss
+            rng = _rng_state(accelerator)
+            done = clock.done(progress.step)
+            last = done >= 1.0
+            every = recipe.evaluate_every_steps
+            progress.evaluation_due = bool(run.evaluation) and (
+                last or (every > 0 and progress.step % every == 0)
+            )
+            report(made.loss, None, made.tokens, took)
+            if last or progress.step % recipe.save_every_steps == 0:
+                save()
+    finally:
+        coming.close()
     save()
     return True
+
+
+def _collated(run: Run, cursor: Cursor) -> Iterator[tuple[list[Batch], Cursor]]:
+    """The batches of each following step, ready for the device, and the cursor after it."""
+    pinned = run.accelerator.device.type == "cuda"
+    for sequences, after in run.plan.steps_from(cursor):
+        batches = [collate(run.store, sequence) for sequence in sequences]
+        yield [batch.pin() for batch in batches] if pinned else batches, after
 
 
 def _judge(progress: Progress, eval_loss: float, patience: int) -> None:
@@ -428,30 +559,37 @@ class StepDone:
 
 def step(
     run: Run,
-    number: int,
-    sequences: Sequence[Sequence[int]],
+    batches: Sequence[Batch],
     *,
+    learning_rate: float,
+    gamma: float,
     should_stop: Callable[[], bool],
 ) -> StepDone | None:
-    """One update, number counted from 1; None when a stop was asked for in the middle of it.
+    """One update; None when a stop was asked for in the middle of it.
 
     The loss is summed over the supervised tokens of all sequences and all processes and divided
-    once, so neither accumulation nor the number of processes changes the weight of a token.
+    once, so neither accumulation nor the number of processes changes the weight of a token. The
+    balance loss weighs every conversation by its share of the step's tokens. `gamma` is how far
+    the biases of a mixture's routers move afterwards.
     """
     accelerator, device = run.accelerator, run.accelerator.device
-    batches = [collate(run.store, sequence) for sequence in sequences]
     supervised_tokens = sum(len(batch.targets) for batch in batches)
+    tokens = sum(batch.num_tokens for batch in batches)
     share = _share_of(batches, accelerator.process_index, accelerator.num_processes)
     total = torch.zeros((), dtype=torch.float32, device=device)
     for group in run.optimizer.param_groups:
-        group["lr"] = run.recipe.schedule.rate_at(number, run.plan.steps)
+        group["lr"] = learning_rate * group["factor"]
     for index, (batch, counts) in enumerate(share):
         if should_stop():
             run.optimizer.zero_grad(set_to_none=True)
             return None
         last = index == len(share) - 1
         with accelerator.no_sync(run.model) if not last else nullcontext():
-            loss = loss_of(run.model, batch.to(device))
+            moved = batch.to(device)
+            if run.mixture is not None:
+                weight = run.recipe.balancing.loss_weight * accelerator.num_processes / tokens
+                _tell_groups(run.mixture.groups, moved, counts, weight)
+            loss = loss_of(run.model, moved)
             weight = counts * accelerator.num_processes / supervised_tokens
             accelerator.backward(loss * weight)
             total += loss.detach() * counts
@@ -461,16 +599,32 @@ def step(
     mean, gradient_norm = torch.stack([summed / supervised_tokens, norm.float()]).tolist()
     if math.isfinite(mean) and math.isfinite(gradient_norm):
         run.optimizer.step()
+        if run.mixture is not None:
+            run.mixture.balancer.move(gamma)
     run.optimizer.zero_grad(set_to_none=True)
     return StepDone(
         loss=mean,
         gradient_norm=gradient_norm,
-        tokens=sum(batch.num_tokens for batch in batches),
+        tokens=tokens,
         supervised_tokens=supervised_tokens,
     )
 
 
-def _share_of(batches: list[Batch], rank: int, processes: int) -> list[tuple[Batch, int]]:
+def _tell_groups(groups: Groups, batch: Batch, counts: int, weight: float) -> None:
+    """Which tokens count, and what the balance of each conversation weighs, in the coming pass."""
+    device, num_tokens = batch.token_ids.device, batch.num_tokens
+    groups.counted_T = None if counts else torch.zeros(num_tokens, device=device)
+    if not weight:
+        return
+    bounds = batch.bounds_tensor
+    places = torch.arange(num_tokens, device=device)
+    lengths_G = (bounds[1:] - bounds[:-1]).float()
+    inside_GT = (places >= bounds[:-1, None]) & (places < bounds[1:, None])
+    groups.means_GT = inside_GT / lengths_G[:, None]
+    groups.weights_G = counts * weight * lengths_G
+
+
+def _share_of(batches: Sequence[Batch], rank: int, processes: int) -> list[tuple[Batch, int]]:
     """This process's batches; where there are too few, one counts 0 so that all do as many."""
     rounds = math.ceil(len(batches) / processes)
     mine = []
@@ -481,21 +635,41 @@ def _share_of(batches: list[Batch], rank: int, processes: int) -> list[tuple[Bat
 
 
 def loss_of(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
-    return model(batch.token_ids, batch.position_ids, batch.bounds, batch.places, batch.targets)
+    return model(
+        batch.token_ids,
+        batch.position_ids,
+        batch.bounds,
+        batch.bounds_tensor,
+        batch.places,
+        batch.targets,
+    )
 
 
-def evaluate(run: Run, *, should_stop: Callable[[], bool]) -> float | None:
-    """Mean loss over the supervised tokens of the held-out conversations; None when stopped."""
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """`loss`: mean over the supervised tokens. `balance`: of a mixture's experts, else None."""
+
+    loss: float
+    balance: dict[str, float | int] | None
+
+
+def evaluate(run: Run, *, should_stop: Callable[[], bool]) -> Evaluation | None:
+    """Loss and balance on the held-out conversations; None when stopped."""
     accelerator = run.accelerator
     batches = [collate(run.store, sequence) for sequence in run.evaluation]
     total = torch.zeros(2, dtype=torch.float64, device=accelerator.device)
     run.model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), ExitStack() as stack:
+            counter = None if run.mixture is None else stack.enter_context(counted_load(run.model))
             share = _share_of(batches, accelerator.process_index, accelerator.num_processes)
             for batch, counts in share:
                 if should_stop():
                     return None
+                if counter is not None:
+                    counter.token_mask = torch.full(
+                        (batch.num_tokens,), counts, device=accelerator.device
+                    )
                 loss = loss_of(run.model, batch.to(accelerator.device))
                 total += counts * torch.stack(
                     [loss.double(), loss.new_tensor(len(batch.targets)).double()]
@@ -503,7 +677,11 @@ def evaluate(run: Run, *, should_stop: Callable[[], bool]) -> float | None:
     finally:
         run.model.train()
     summed, count = accelerator.reduce(total, reduction="sum").tolist()
-    return summed / count
+    balance = None
+    if counter is not None:
+        load_LE = accelerator.reduce(counter.load_LE, reduction="sum")
+        balance = measure(load_LE.cpu().numpy()).summary()
+    return Evaluation(loss=summed / count, balance=balance)
 
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -563,7 +741,7 @@ def _save(run: Run, progress: Progress, rng: dict[str, torch.Tensor]) -> None:
             run.recipe.output / CHECKPOINTS,
             checkpoint.Snapshot(
                 step=progress.step,
-                trained={name: tensor.contiguous() for name, tensor in trained.items()},
+                trained=parts.once({n: tensor.contiguous() for n, tensor in trained.items()}),
                 optimizer={
                     f"{parameter}{_SEPARATOR}{name}": torch.as_tensor(value).contiguous()
                     for parameter, entries in optimizer_state["state"].items()

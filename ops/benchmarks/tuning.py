@@ -36,7 +36,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from modeling.training.packing import TokenStore, pack
+from modeling.training.packing import TokenStore, collate, pack
 from modeling.training.recipe import Recipe, Schedule
 from modeling.training.trainer import Run, prepare, step
 from modeling.weights.assemble import training_base
@@ -112,7 +112,13 @@ def _our_step(run: Run, group: Sequence[int], number: int) -> tuple[float, float
         group, run.store.lengths, max_tokens=recipe.max_tokens, seed=recipe.seed, epoch=number
     )
     started = time.perf_counter()
-    done = step(run, number + 1, sequences, should_stop=lambda: False)
+    done = step(
+        run,
+        [collate(run.store, sequence) for sequence in sequences],
+        learning_rate=recipe.schedule.rate_at(number + 1, run.plan.steps),
+        gamma=recipe.balancing.gamma,
+        should_stop=lambda: False,
+    )
     assert done is not None
     return done.loss, time.perf_counter() - started
 

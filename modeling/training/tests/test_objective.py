@@ -24,11 +24,13 @@ def store(data_path: Path, model_dir: Path, tmp_path: Path) -> TokenStore:
 
 def hidden(loss: SupervisedLoss, batch: Batch) -> torch.Tensor:
     with torch.no_grad():
-        return loss.hidden_states(batch.token_ids, batch.position_ids, batch.bounds)[0]
+        return loss.hidden_states(
+            batch.token_ids, batch.position_ids, batch.bounds, batch.bounds_tensor
+        )[0]
 
 
 def test_packed_equals_unpacked(model_dir: Path, store: TokenStore) -> None:
-    loss = SupervisedLoss(load_base(model_dir, torch.float32))
+    loss = SupervisedLoss(load_base(model_dir, torch.float32), torch.float32)
     sequence = [3, 14, 7, 20]
     packed = hidden(loss, collate(store, sequence))
     alone = torch.cat([hidden(loss, collate(store, [index])) for index in sequence])
@@ -36,7 +38,7 @@ def test_packed_equals_unpacked(model_dir: Path, store: TokenStore) -> None:
 
 
 def test_a_conversation_does_not_see_its_neighbour(model_dir: Path, store: TokenStore) -> None:
-    loss = SupervisedLoss(load_base(model_dir, torch.float32))
+    loss = SupervisedLoss(load_base(model_dir, torch.float32), torch.float32)
     length = int(store.lengths[5])
     beside_one = hidden(loss, collate(store, [1, 5]))[-length:]
     beside_other = hidden(loss, collate(store, [2, 5]))[-length:]
@@ -48,6 +50,7 @@ def test_the_loss_and_its_gradients_are_those_of_the_plain_model(
 ) -> None:
     run = prepare(make_recipe())
     lora = run.recipe.lora
+    assert run.adapter is not None
     for name, parameter in run.adapter.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
@@ -104,4 +107,4 @@ def test_a_model_with_capped_logits_is_refused(model_dir: Path) -> None:
     model = load_base(model_dir, torch.float32)
     model.config.final_logit_softcapping = 30.0
     with pytest.raises(ValueError, match="final_logit_softcapping"):
-        SupervisedLoss(model)
+        SupervisedLoss(model, torch.float32)
