@@ -3,8 +3,9 @@
 Reads every SMART collection `retrieval/NAME.tar.gz` and every BEIR folder or zip under `--data`
 (with `--split`'s relevance judgements where there are several). Each collection is put into a
 workspace of its own in an embedded PostgreSQL, cut and embedded as documents are, and every question
-goes through `praxis.knowledge.search.search` with the default settings; a document's place is that
-of its best chunk. Nothing is fitted on these collections; docs/reference/retrieval.md says how the
+goes through `praxis.knowledge.search.search` with the default settings, but for 200 candidates of
+each leg, so that a hundred documents can be found; a document's place is that of its best chunk.
+`ms_p95` includes the question's encoding. Nothing is fitted on these collections; docs/reference/retrieval.md says how the
 defaults were chosen.
 """
 
@@ -226,6 +227,8 @@ def read_smart(path: Path) -> Collection:
     for pair in pairs:
         # MED's pairs have a 0 between question and document, as TREC's do.
         document = pair[2] if len(pair) == 4 and pair[1] == "0" else pair[1]
+        if len(pair) == 3 and int(pair[2]) <= 0:
+            continue  # Cranfield's -1 is "of no interest"
         if document.lstrip("0") in collection.documents:
             collection.relevant[pair[0].lstrip("0")][document.lstrip("0")] = 1
     return collection
