@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from django.core.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
+    from praxis.jobs.models import Job
     from praxis.jobs.running import JobRun
 
 HandlerFunction = Callable[["JobRun"], None]
+GivenUpFunction = Callable[["Job"], None]
 
 QUEUES = ("interactive", "ingest", "tuning")
 
@@ -24,13 +26,21 @@ class JobKind:
     max_attempts: int
     lease_seconds: float
     """How long a silent owner keeps the job; the heartbeat is six times as frequent."""
+    given_up: GivenUpFunction | None
+    """Told, in the sweep's transaction, of a job whose workers died too often to say so themselves.
+    The job's `message` has the cause."""
 
 
 _kinds: dict[str, JobKind] = {}
 
 
 def job_kind(
-    name: str, *, queue: str, max_attempts: int = 3, lease_seconds: float = 60
+    name: str,
+    *,
+    queue: str,
+    max_attempts: int = 3,
+    lease_seconds: float = 60,
+    given_up: GivenUpFunction | None = None,
 ) -> Callable[[HandlerFunction], HandlerFunction]:
     """Register the decorated function as the handler of the jobs of that name.
 
@@ -55,6 +65,7 @@ def job_kind(
             queue=queue,
             max_attempts=max_attempts,
             lease_seconds=lease_seconds,
+            given_up=given_up,
         )
         return handler
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from praxis.celery import app
 from praxis.jobs.models import Job, JobState, Queue
+from praxis.jobs.registry import kind_named
 from praxis.jobs.services import ring_worker, wake
 
 logger = logging.getLogger(__name__)
@@ -45,23 +46,33 @@ def release_expired_leases() -> int:
                     **changes, state=JobState.CANCELLED, finished_at=Now(), cancel_requested=False
                 )
             elif job.attempt >= job.max_attempts:
+                job.message = _(
+                    "The worker stopped unexpectedly %(count)d times while doing this, "
+                    "for example because memory ran out."
+                ) % {"count": job.attempt}
                 row.update(
                     **changes,
                     state=JobState.DEAD,
                     finished_at=Now(),
                     pause_requested=False,
-                    message=_(
-                        "The worker stopped unexpectedly %(count)d times while doing this, "
-                        "for example because memory ran out."
-                    )
-                    % {"count": job.attempt},
+                    message=job.message,
                 )
+                _tell_given_up(job)
             elif job.pause_requested:
                 row.update(**changes, state=JobState.PAUSED, pause_requested=False)
             else:
                 row.update(**changes, state=JobState.QUEUED, next_attempt_at=Now(), rung_at=Now())
                 wake(job)
     return len(expired)
+
+
+def _tell_given_up(job: Job) -> None:
+    try:
+        kind = kind_named(job.kind)
+    except LookupError:  # of an app that is no longer installed; the other jobs must go on
+        return
+    if kind.given_up is not None:
+        kind.given_up(job)
 
 
 def ring_again(*, after_seconds: float) -> int:

@@ -21,6 +21,7 @@ from django.utils.translation import gettext_noop
 from praxis.assistants.contract import ModelUnavailable
 from praxis.assistants.language_model import embed
 from praxis.integrations.events import emit
+from praxis.jobs.models import Job
 from praxis.jobs.running import Interrupted, JobRun, PermanentFailure, Retry
 from praxis.knowledge.chunking import SEPARATOR, Span, split
 from praxis.knowledge.content import access_of, content_changed, metadata_of
@@ -232,23 +233,36 @@ def _wait_for_server(run: JobRun, version: DocumentVersion, error: ModelUnavaila
     raise Retry(str(error), after_seconds=seconds) from error
 
 
+def given_up(job: Job) -> None:
+    """The workers died too often at this document: say so where a handler would have."""
+    version = (
+        DocumentVersion.objects.without_text()
+        .select_related("document__corpus__workspace")
+        .filter(pk=job.payload["version_id"], state__in=DocumentVersion.UNFINISHED)
+        .first()
+    )
+    if version is not None:
+        _declare_failed(version, job.message)
+
+
 def _fail(run: JobRun, version: DocumentVersion, cause: str) -> None:
     with run.transaction():
-        found = DocumentVersion.objects.filter(pk=version.pk).update(
-            state=State.FAILED, error=cause
+        _declare_failed(version, cause)
+
+
+def _declare_failed(version: DocumentVersion, cause: str) -> None:
+    if DocumentVersion.objects.filter(pk=version.pk).update(state=State.FAILED, error=cause):
+        emit(
+            version.document.corpus.workspace,
+            "document.failed",
+            subject=version.document_id,
+            data={
+                "document_id": str(version.document_id),
+                "version_id": str(version.pk),
+                "version": version.number,
+                "error": cause,
+            },
         )
-        if found:
-            emit(
-                version.document.corpus.workspace,
-                "document.failed",
-                subject=version.document_id,
-                data={
-                    "document_id": str(version.document_id),
-                    "version_id": str(version.pk),
-                    "version": version.number,
-                    "error": cause,
-                },
-            )
 
 
 def _set_state(run: JobRun, version: DocumentVersion, state: State) -> None:

@@ -5,6 +5,11 @@ from praxis.jobs.running import JobRun
 from praxis.knowledge import ingestion
 
 
-@job_kind("knowledge.ingest", queue="ingest", max_attempts=ingestion.MAX_ATTEMPTS)
+@job_kind(
+    "knowledge.ingest",
+    queue="ingest",
+    max_attempts=ingestion.MAX_ATTEMPTS,
+    given_up=ingestion.given_up,
+)
 def ingest(run: JobRun) -> None:
     ingestion.ingest(run)

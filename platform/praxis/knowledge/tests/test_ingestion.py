@@ -12,6 +12,7 @@ from praxis.accounts.models import User, Workspace
 from praxis.jobs.models import Job, JobState
 from praxis.jobs.running import JobRun, run_job
 from praxis.jobs.services import request_cancel, retry
+from praxis.jobs.sweeping import release_expired_leases
 from praxis.knowledge import ingestion, services
 from praxis.knowledge.models import Chunk, Corpus, Document, DocumentVersion
 from praxis.knowledge.tests import files
@@ -351,3 +352,23 @@ def test_chunks_inherit_access_and_metadata(corpus: Corpus, add_document: AddDoc
     run_job(version.job_id)
     chunk = version.chunks.get()
     assert (chunk.access, chunk.metadata) == (["role:admin"], {"area": "shop", "year": 2026})
+
+
+def test_a_document_whose_workers_die_too_often_fails_with_a_webhook(
+    add_document: AddDocument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        ingestion, "emit", lambda _, name, *, subject, data: told.append((name, data["error"]))
+    )
+    version = add_document("a.txt", "Ten days.", read=False)
+    Job.objects.filter(pk=job_of(version).pk).update(
+        state=JobState.RUNNING,
+        attempt=ingestion.MAX_ATTEMPTS,
+        lease_until=timezone.now() - timedelta(seconds=1),
+    )
+    assert release_expired_leases() == 1
+    version.refresh_from_db()
+    assert version.state == State.FAILED and "stopped unexpectedly" in version.error
+    assert told == [("document.failed", version.error)]
+    assert release_expired_leases() == 0 and len(told) == 1
