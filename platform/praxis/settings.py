@@ -139,6 +139,7 @@ INSTALLED_APPS = [
     "praxis.conversations",
     "praxis.knowledge",
     "praxis.tuning",
+    "praxis.answer_cache",
     "praxis.integrations",
     "praxis.observability",
     "praxis.local",

@@ -23,6 +23,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("w/<slug:workspace>/jobs/", include("praxis.jobs.urls")),
     path("w/<slug:workspace>/integrations/", include("praxis.integrations.urls")),
     path("w/<slug:workspace>/members/", include("praxis.accounts.urls")),
+    path("w/<slug:workspace>/answer-cache/", include("praxis.answer_cache.urls")),
     path("w/<slug:workspace>/assistants/", include("praxis.assistants.urls")),
     *(
         path(f"w/<slug:workspace>/{assistant.slug}/", include(assistant.urls))

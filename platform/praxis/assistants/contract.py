@@ -277,6 +277,10 @@ class Chain:
     propose: Callable[[Turn], Proposal | None]
     """None: this chain has nothing to say to this message."""
     deterministic: bool
+    repeatable: bool = False
+    """Its answer follows from the question, the documents and the model alone, so the answer to a
+    conversation's first question may be given again to whoever asks the same with the same rights.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,4 +338,4 @@ class Assistant:
     upper_threshold: float = 0.75
     """From this confidence on a deterministic chain answers at once; a workspace may change it."""
     high_stakes: bool = False
-    """Webhooks carry ids only, and answers are never cached."""
+    """Webhooks carry ids only, and answers are cached only where a workspace switches it on."""

@@ -110,7 +110,7 @@ def extractive_chain(name: str = "quote") -> Chain:
             speak=speak,
         )
 
-    return Chain(name=name, propose=propose, deterministic=True)
+    return Chain(name=name, propose=propose, deterministic=True, repeatable=True)
 
 
 def quote_events(evidence: Evidence) -> Iterator[Event]:
@@ -148,7 +148,7 @@ def generative_chain(instructions: str, name: str = "model", discount: float = 0
             speak=speak,
         )
 
-    return Chain(name=name, propose=propose, deterministic=False)
+    return Chain(name=name, propose=propose, deterministic=False, repeatable=True)
 
 
 def grounded_messages(instructions: str, turn: Turn) -> list[dict[str, str]]:

@@ -15,6 +15,10 @@ class AssistantSettings(models.Model):
     enabled = models.BooleanField(_("enabled"), default=True)
     lower_threshold = models.FloatField(_("abstains below"))
     upper_threshold = models.FloatField(_("rules answer from"))
+    cache_answers = models.BooleanField(_("give stored answers again"), default=False)
+    """To the first question of a conversation; see `praxis.answer_cache`."""
+    cache_similar = models.BooleanField(_("also to similar questions"), default=True)
+    cache_hours = models.PositiveIntegerField(_("keep answers for hours"), default=168)
     adapter = models.ForeignKey(
         "tuning.Adapter", models.RESTRICT, null=True, blank=True, related_name="used_by"
     )
@@ -30,6 +34,10 @@ class AssistantSettings(models.Model):
                 & Q(lower_threshold__lte=F("upper_threshold"))
                 & Q(upper_threshold__lte=1),
                 name="thresholds_in_order",
+            ),
+            models.CheckConstraint(
+                condition=Q(cache_hours__gte=1) & Q(cache_hours__lte=8760),
+                name="cache_hours_within_a_year",
             ),
         ]
 

@@ -6,13 +6,14 @@ chosen chain's generator, and with it the model's stream.
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.utils import translation
+from django.utils.translation import gettext as _
 
 from praxis.assistants.contract import (
     Assistant,
@@ -34,9 +35,27 @@ from praxis.assistants.contract import (
 
 
 @dataclass(frozen=True, kw_only=True)
+class CachedProposal:
+    """An earlier answer to the same question, as one of the proposals."""
+
+    chain: str
+    confidence: float
+    events: Callable[[], Iterator[Event]]
+    receipt: dict[str, Any]
+    """What the receipt says of the replay."""
+    original_receipt: dict[str, Any]
+
+
+class AnswerCache(Protocol):
+    def find(self, turn: Turn) -> CachedProposal | None:
+        """Asked at most once, after `track`, when the first repeatable chain would propose."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
     chain: Chain
     proposal: Proposal
+    cached: CachedProposal | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,21 +102,37 @@ def prompt_version(assistant: Assistant) -> str:
     return hashlib.sha256(assistant.instructions.encode()).hexdigest()[:12]
 
 
-def run_turn(assistant: Assistant, turn: Turn, *, lower: float, upper: float) -> Iterator[Event]:
+def run_turn(
+    assistant: Assistant,
+    turn: Turn,
+    *,
+    lower: float,
+    upper: float,
+    cache: AnswerCache | None = None,
+) -> Iterator[Event]:
     """Yield the events of one turn; `Done`, with the receipt, is always the last.
 
     A failing model server ends the turn with outcome "failed" and a sentence for the person. Any
     other exception is a bug and propagates.
     """
     with translation.override(turn.language):
-        yield from _Run(assistant, turn, lower, upper).events()
+        yield from _Run(assistant, turn, lower, upper, cache).events()
 
 
 class _Run:
     """The bookkeeping of one turn while its events pass by."""
 
-    def __init__(self, assistant: Assistant, turn: Turn, lower: float, upper: float) -> None:
+    def __init__(
+        self,
+        assistant: Assistant,
+        turn: Turn,
+        lower: float,
+        upper: float,
+        cache: AnswerCache | None,
+    ) -> None:
         self.assistant, self.turn, self.lower, self.upper = assistant, turn, lower, upper
+        self.cache = cache
+        self.cached: CachedProposal | None = None
         self.started = time.monotonic()
         self.first_token_ms: float | None = None
         self.text: list[str] = []
@@ -158,7 +193,16 @@ class _Run:
 
     def _collect(self) -> None:
         """Ask the chains in order; one that needs the model server while it is down is skipped."""
+        cached: CachedProposal | None = None
         for chain in self.assistant.chains:
+            if chain.repeatable and self.cache is not None:
+                cached = self.cache.find(self.turn)
+                self.cache = None
+            if chain.repeatable and cached is not None:
+                # It was picked among the repeatable chains when it was made.
+                if chain.name == cached.chain:
+                    self.candidates.append(_as_candidate(chain, cached))
+                continue
             try:
                 proposal = chain.propose(self.turn)
             except ModelUnavailable as error:
@@ -171,7 +215,8 @@ class _Run:
                 return  # nothing can overrule it, so the slower chains are not asked
 
     def _speak(self, candidate: Candidate) -> Iterator[Event]:
-        self.chain = candidate.chain.name
+        self.chain, self.cached = candidate.chain.name, candidate.cached
+        self.retrieved_told = candidate.cached is not None or self.retrieved_told
         yield from self._relay(candidate.proposal.speak())
         if self.confidence is None:
             proposal = candidate.proposal
@@ -210,7 +255,7 @@ class _Run:
 
     def _receipt(self) -> dict[str, Any]:
         """What is needed to explain the answer and to replay it."""
-        return {
+        receipt = {
             "platform": settings.VERSION,
             "assistant": self.assistant.slug,
             "model": self.turn.model.name,
@@ -229,6 +274,19 @@ class _Run:
             "total_ms": self._elapsed_ms(),
             "answer_sha256": hashlib.sha256("".join(self.text).encode()).hexdigest(),
         }
+        if self.cached is not None:
+            receipt["passages"] = self.cached.original_receipt.get("passages", [])
+            receipt |= self.cached.receipt
+        return receipt
+
+
+def _as_candidate(chain: Chain, cached: CachedProposal) -> Candidate:
+    proposal = Proposal(
+        confidence=cached.confidence,
+        basis=_("How sure the assistant was when it answered this question before."),
+        speak=cached.events,
+    )
+    return Candidate(chain=chain, proposal=proposal, cached=cached)
 
 
 def _span(passage: Passage) -> dict[str, Any]:

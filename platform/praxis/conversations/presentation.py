@@ -201,6 +201,7 @@ def receipt_lines(receipt: dict[str, Any]) -> list[tuple[str, str]]:
         "skipped": _("Skipped"),
         "thresholds": _("Thresholds"),
         "passages": _("Passages"),
+        "cached": _("Given again from the answer cache"),
         "first_token_ms": _("First word after"),
         "total_ms": _("Finished after"),
         "answer_sha256": _("Hash of the answer"),

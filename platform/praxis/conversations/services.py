@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from praxis.accounts.access import Principal, record
 from praxis.accounts.models import Role, Workspace
+from praxis.answer_cache.services import forget_answer
 from praxis.assistants.contract import Assistant, State, StateChanged
 from praxis.assistants.models import AssistantSettings
 from praxis.assistants.pipeline import difference
@@ -383,6 +384,8 @@ def give_feedback(
             % {"allowed": ", ".join(Feedback.Thumb.values), "given": thumb}
         )
     with transaction.atomic():
+        if thumb == Feedback.Thumb.DOWN or correction.strip():
+            forget_answer(message)
         feedback, _created = Feedback.objects.update_or_create(
             message=message,
             author=principal.user,

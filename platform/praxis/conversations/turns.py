@@ -19,12 +19,13 @@ from uuid import UUID
 
 import redis
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connections, transaction
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from praxis.accounts.access import Principal
 from praxis.accounts.models import Membership
+from praxis.answer_cache.services import TurnCache
 from praxis.assistants.contract import Done, Event, ModelUnavailable, Passage, State, Token, Turn
 from praxis.assistants.language_model import ServedModel
 from praxis.assistants.pipeline import run_turn
@@ -76,6 +77,7 @@ class Run:
     stop_outcome: str = ""
     """Set by whoever stops the turn: the outcome to store."""
     ended: bool = False
+    cache: TurnCache | None = None
     events: list[dict[str, Any]] = field(default_factory=list)
     _pending: list[str] = field(default_factory=list)
     _flushed_at: float = 0.0
@@ -218,6 +220,7 @@ def _work(run: Run) -> None:
     try:
         with translation.override(run.language):
             _finish(run, _answer(run))
+        _settle_cache(run)
         _remember(run)
     finally:
         with _lock:
@@ -274,7 +277,28 @@ def _events(run: Run) -> Iterator[Event]:
         conversation_id=str(conversation.pk),
         language=run.language,
     )
-    yield from run_turn(assistant, turn, lower=chosen.lower_threshold, upper=chosen.upper_threshold)
+    if chosen.cache_answers and _asks_anew(run):
+        run.cache = TurnCache(principal=principal, assistant=assistant, chosen=chosen)
+    yield from run_turn(
+        assistant,
+        turn,
+        lower=chosen.lower_threshold,
+        upper=chosen.upper_threshold,
+        cache=run.cache,
+    )
+
+
+def _asks_anew(run: Run) -> bool:
+    """The first question of a conversation, asked for the first time.
+
+    Any later one may mean something that was said before, and whoever asks for another answer
+    wants another.
+    """
+    return (
+        run.question.parent_id is None
+        and not run.state
+        and not run.question.children.exclude(pk=run.answer.pk).exists()
+    )
 
 
 def _finish(run: Run, done: Done) -> None:
@@ -354,6 +378,21 @@ def _store(run: Run, done: Done) -> None:
         emit(conversation.workspace, "state.changed", subject=conversation.pk, data=data)
     if handoff:
         emit(conversation.workspace, "handoff.requested", subject=conversation.pk, data=data)
+
+
+def _settle_cache(run: Run) -> None:
+    """Keep the answer for the next who asks; an answer that isn't kept costs only time."""
+    if run.cache is None:
+        return
+    answer = (
+        Message.objects.select_related("parent", "conversation").filter(pk=run.answer.pk).first()
+    )
+    if answer is None:  # deleted meanwhile
+        return
+    try:
+        run.cache.settle(answer)
+    except (OperationalError, InterfaceError, IntegrityError) as error:
+        logger.warning("Answer %s is not in the cache: %s", run.answer.pk, error)
 
 
 def _remember(run: Run) -> None:

@@ -5,6 +5,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, ValidationError
 
+from praxis.answer_cache.api import router as answer_cache_router
 from praxis.assistants.contract import ModelUnavailable
 from praxis.conversations.services import MessageRefused, NotNow, TooManyTurns
 from praxis.guarded_http import AddressRefused
@@ -27,6 +28,7 @@ api.add_router("", conversations_router)
 api.add_router("", webhooks_router)
 api.add_router("", knowledge_router)
 api.add_router("", tuning_router)
+api.add_router("", answer_cache_router)
 
 
 def _error(request: HttpRequest, status: int, kind: str, message: str) -> HttpResponse:

@@ -1,5 +1,6 @@
 """Who may see the workspace's documents: every member reads, administrators change."""
 
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -20,6 +21,39 @@ def access_keys(principal: Principal) -> list[str]:
 
 def corpora_of(principal: Principal) -> QuerySet[Corpus]:
     return Corpus.objects.filter(workspace=principal.workspace)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchedContent:
+    """What an assistant's search covers for one caller; equal for two who would find the same."""
+
+    corpora: tuple[UUID, ...]
+    versions: tuple[int, ...]
+    reader: tuple[str, ...]
+    """What the caller is, as far as an access list asks for it."""
+
+
+def searched_content(principal: Principal, assistant: str) -> SearchedContent:
+    corpora = [
+        corpus
+        for corpus in corpora_of(principal)
+        .only("pk", "assistants", "access", "content_version")
+        .order_by("pk")
+        if not corpus.assistants or assistant in corpus.assistants
+    ]
+    own_lists = Document.objects.filter(corpus__in=corpora).exclude(access=[])
+    named = {entry for corpus in corpora for entry in corpus.access}
+    named.update(entry for access in own_lists.values_list("access", flat=True) for entry in access)
+    reader = []
+    if named:
+        reader = [f"role:{principal.role.value}"]
+    if any(not entry.startswith("role:") for entry in named):
+        reader.append(f"user:{principal.user.pk if principal.user else principal.visitor_key}")
+    return SearchedContent(
+        corpora=tuple(corpus.pk for corpus in corpora),
+        versions=tuple(corpus.content_version for corpus in corpora),
+        reader=tuple(reader),
+    )
 
 
 def get_corpus(principal: Principal, corpus_id: UUID) -> Corpus:

@@ -5,16 +5,18 @@ from uuid import UUID
 
 from django.db.models import F
 
+from praxis.answer_cache.services import forget_corpus
 from praxis.knowledge.models import Chunk, Corpus, Document
 
 
 def content_changed(corpus_id: UUID) -> None:
     """Call it in the transaction of every change of what search can find in the corpus.
 
-    `Corpus.content_version` grows, so that whatever was worked out from the earlier content (cached
-    answers) no longer matches.
+    `Corpus.content_version` grows, so that whatever was worked out from the earlier content no
+    longer matches, and the cached answers from it are deleted.
     """
     Corpus.objects.filter(pk=corpus_id).update(content_version=F("content_version") + 1)
+    forget_corpus(corpus_id)
 
 
 def access_of(document: Document) -> list[str]:

@@ -131,6 +131,7 @@ def delete_corpus(corpus: Corpus) -> None:
     """Remove the corpus with all its documents."""
     with transaction.atomic():
         _stop_and_forget_files(DocumentVersion.objects.filter(document__corpus=corpus))
+        content_changed(corpus.pk)
         corpus.delete()
 
 

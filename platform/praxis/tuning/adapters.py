@@ -15,6 +15,7 @@ from praxis.accounts.access import Principal, record
 from praxis.assistants.contract import ModelUnavailable
 from praxis.assistants.models import AssistantSettings
 from praxis.assistants.registry import get_assistant
+from praxis.assistants.services import defaults_of
 from praxis.integrations.events import emit
 from praxis.tuning import serving
 from praxis.tuning.models import Adapter, Evaluation, Promotion, TuningRun, figures_of
@@ -148,10 +149,7 @@ def promote(*, principal: Principal, assistant: str, adapter: Adapter | None) ->
         AssistantSettings.objects.get_or_create(
             workspace=workspace,
             assistant=assistant,
-            defaults={
-                "lower_threshold": declared.lower_threshold,
-                "upper_threshold": declared.upper_threshold,
-            },
+            defaults=defaults_of(declared),
         )
         chosen = AssistantSettings.objects.select_for_update().get(
             workspace=workspace, assistant=assistant

@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class AnswerCacheConfig(AppConfig):
+    name = "praxis.answer_cache"
