@@ -1,6 +1,6 @@
 """The one door for every figure of the project.
 
-    .venv/bin/python ops/bench.py NAME [--data DIR] [--split S] [--limit N] [--seed K]
+    .venv/bin/python ops/bench.py NAME [--data DIR] [--split S] [--limit N] [--seed K] [--model DIR]
 
 Each bench is a module `ops/benchmarks/NAME.py` with `run(args) -> dict` of figures. The last line
 printed is one JSON object: bench, split, n, seconds, figures. A bench whose data is missing says
@@ -33,6 +33,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--split", default="dev")
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--model", type=Path, help="a Hugging Face folder to measure (balance)")
     return parser.parse_args(argv)
 
 

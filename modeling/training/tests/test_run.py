@@ -23,8 +23,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from modeling.moe.shape import Experts
 from modeling.training import run
-from modeling.training.recipe import Recipe, Schedule
+from modeling.training.recipe import Balancing, Recipe, Schedule
 from modeling.weights.manifest import verify_manifest
 
 SAVE_EVERY = 3
@@ -371,6 +372,45 @@ def test_two_processes_do_what_one_does(
     reference = adapter(one)
     for name, tensor in adapter(two).items():
         torch.testing.assert_close(tensor, reference[name], atol=1e-3, rtol=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_processes_balance_a_mixture_as_one_does(
+    start: Callable[..., BaseProcess], make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    options = {
+        "steps": 5,
+        "max_tokens": 128,
+        "sequences_per_step": 3,
+        "experts": Experts(number=4, width=16, top_k=2),
+        "trainable": {"lora": 1.0, "experts": 1.0, "routers": 1.0},
+        "balancing": Balancing(gamma=0.01, loss_weight=0.05),
+        "schedule": Schedule(learning_rate=1e-3),
+        "export_gguf": False,
+    }
+    one = make_recipe(output_dir=str(tmp_path / "one"), **options)
+    two = make_recipe(output_dir=str(tmp_path / "two"), **options)
+    assert finish(start(one)) == 0
+    file = tmp_path / "recipe.json"
+    file.write_text(two.to_json())
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    launched = subprocess.run(
+        [sys.executable, *launcher, "-m", "modeling.training.run", "--recipe", str(file)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=200,
+        check=False,
+    )
+    assert launched.returncode == 0
+    assert dict(step_losses(two)) == pytest.approx(dict(step_losses(one)), abs=1e-5)
+    reference = load_file(one.output / "adapter" / "experts.safetensors")
+    weights = load_file(two.output / "adapter" / "experts.safetensors")
+    for name, tensor in weights.items():
+        if name.endswith("e_score_correction_bias"):
+            assert torch.equal(tensor, reference[name]), name
+            assert tensor.abs().max() > 0
+        else:
+            torch.testing.assert_close(tensor, reference[name], atol=1e-3, rtol=1e-2)
 
 
 def is_locked(recipe: Recipe) -> bool:
