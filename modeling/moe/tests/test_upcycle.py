@@ -28,7 +28,7 @@ from modeling.moe.upcycle import (
     upcycle,
     upcycle_checkpoint,
 )
-from modeling.weights.assemble import training_base
+from modeling.weights.assemble import BASE_MODEL_NAME, training_base
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -212,7 +212,7 @@ def test_impossible_experts_are_refused(facts: dict[str, int], message: str) -> 
 @pytest.mark.weights
 @pytest.mark.slow
 def test_the_real_base_is_upcycled_without_a_difference() -> None:
-    folder = training_base(ROOT / "var" / "models")
+    folder = training_base(ROOT / "var" / "models", base=BASE_MODEL_NAME)
     dense = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     experts = Experts(number=16, width=96, top_k=2)
     mixture = upcycle(dense, experts, seed=0)

@@ -12,7 +12,7 @@ from modeling.weights.manifest import sha256_of, verify_manifest
 
 @pytest.mark.weights
 def test_assembling_gives_the_base_with_its_origin_and_the_encoder(tmp_path: Path) -> None:
-    files = weights.assemble(tmp_path)
+    files = weights.assemble(tmp_path, base=weights.BASE_MODEL_NAME)
     facts = json.loads((tmp_path / "base.json").read_text(encoding="utf-8"))
     assert files.base_gguf.read_bytes()[:4] == b"GGUF"
     assert sha256_of(files.base_gguf) == facts["sha256"] == files.base_sha256
@@ -31,10 +31,11 @@ def test_assembling_again_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.weights
 def test_a_damaged_base_is_made_anew(tmp_path: Path) -> None:
-    files = weights.assemble(tmp_path)
+    files = weights.assemble(tmp_path, base=weights.BASE_MODEL_NAME)
     files.base_gguf.unlink()
     files.base_gguf.write_bytes(b"GGUF cut short")
-    assert sha256_of(weights.assemble(tmp_path).base_gguf) == files.base_sha256
+    again = weights.assemble(tmp_path, base=weights.BASE_MODEL_NAME)
+    assert sha256_of(again.base_gguf) == files.base_sha256
 
 
 def test_a_missing_wheel_is_named_with_the_command(
@@ -63,7 +64,7 @@ def test_the_training_base_matches_the_served_one(tmp_path: Path) -> None:
     assert getattr(config, "quantization_config", None) is None
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    served = gguf.GGUFReader(tmp_path / "base.gguf").fields["tokenizer.chat_template"]
+    served = gguf.GGUFReader(weights.assemble(tmp_path).base_gguf).fields["tokenizer.chat_template"]
     assert tokenizer.chat_template == served.contents()
 
     written_at = (folder / "MANIFEST.json").stat().st_mtime_ns

@@ -19,7 +19,7 @@ def models_directory() -> Path:
 
 def base_directory() -> Path:
     """Where the Hugging Face form of the base lies once it is prepared."""
-    return Path(settings.TRAINING_BASE or models_directory() / assemble.TRAINING_FOLDER)
+    return Path(settings.TRAINING_BASE or assemble.training_folder(models_directory()))
 
 
 def prepare_training_base(check: Callable[[], None]) -> Path:
