@@ -34,6 +34,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", type=Path, help="a Hugging Face folder to measure (balance)")
+    parser.add_argument("--schemas", help="dst: another schema file of the pack")
     return parser.parse_args(argv)
 
 

@@ -1,0 +1,153 @@
+"""Dialogue state tracking on the schema-guided dialogues, with the shipped model on the CPU engine.
+
+The model reads its own earlier answers, never the right ones. `--split` names the file of dialogues
+(`sgd/dev.jsonl.xz`), `--limit` how many dialogues are drawn with `--seed`; without it all of them,
+which takes hours on two cores. `--schemas` names another schema file of the pack, for the
+paraphrased ones (`sgd_x/data/v1/dev/schema.json`); services are matched by their place in it.
+
+Figures, in per cent per frame: `jga` (exact), `jga_fuzzy` (token-sort ratio for free values, as the
+data's own evaluation), `jga_seen` and `jga_unseen` by whether the service's name is among the
+training schemas, `jga_single` and `jga_multi` by the number of services in the dialogue, `intent`,
+`requested_f1`; `ms_p50` and `ms_p95`, a turn of tracking.
+"""
+
+import argparse
+import random
+import secrets
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rapidfuzz import fuzz
+
+from modeling.state_tracking.format import ServiceText, grammar
+from modeling.state_tracking.scoring import Scores
+from modeling.state_tracking.sgd import read_rows, read_schemas, tracks
+from modeling.state_tracking.tracker import Tracker
+from modeling.weights.assemble import default_base_name
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTEXT = 2048
+ANSWER_TOKENS = 96
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    schemas = read_schemas(args.data / "sgd/schemas.json.xz")
+    original = schemas[f"{args.split}/schema.json"]
+    services = described(original, schemas[args.schemas or f"{args.split}/schema.json"])
+    dialogues = list(read_rows(args.data / f"sgd/{args.split}.jsonl.xz"))
+    if args.limit:
+        random.Random(args.seed).shuffle(dialogues)
+        dialogues = dialogues[: args.limit]
+    scores = Scores(
+        seen_services=frozenset(schemas["train/schema.json"]),
+        similarity=lambda one, other: fuzz.token_sort_ratio(one, other) / 100,
+    )
+    milliseconds: list[float] = []
+    with model_server(ROOT / "var" / "models") as client:
+        for row in dialogues:
+            for track in tracks(row):
+                service = services[track.service]
+                rules = grammar(service)
+                tracker = Tracker(service=service)
+                for step in track.steps:
+                    messages = tracker.ask(step.turns)
+                    started = time.perf_counter()
+                    text = complete(client, messages, rules)
+                    milliseconds.append(1000 * (time.perf_counter() - started))
+                    change = tracker.accept(text)
+                    scores.add(track, step, service, tracker.state, change)
+    return {
+        "n": len(dialogues),
+        "model": default_base_name(),
+        **scores.summary(),
+        "ms_p50": round(statistics.median(milliseconds), 1),
+        "ms_p95": round(statistics.quantiles(milliseconds, n=20)[-1], 1),
+    }
+
+
+def described(
+    original: Mapping[str, ServiceText], by: Mapping[str, ServiceText]
+) -> dict[str, ServiceText]:
+    """The services under their own names, with the descriptions of another schema file."""
+    services = {}
+    for (name, service), other in zip(original.items(), by.values(), strict=True):
+        services[name] = replace(
+            other,
+            slots=tuple(
+                replace(slot, name=own.name)
+                for slot, own in zip(other.slots, service.slots, strict=True)
+            ),
+            intents=tuple(
+                replace(intent, name=own.name)
+                for intent, own in zip(other.intents, service.intents, strict=True)
+            ),
+        )
+    return services
+
+
+def complete(client: httpx.Client, messages: list[Any], rules: str) -> str:
+    answer = client.post(
+        "/v1/chat/completions",
+        json={
+            "model": default_base_name(),
+            "messages": messages,
+            "max_tokens": ANSWER_TOKENS,
+            "temperature": 0,
+            "grammar": rules,
+        },
+    )
+    answer.raise_for_status()
+    return str(answer.json()["choices"][0]["message"]["content"])
+
+
+@contextmanager
+def model_server(models: Path) -> Iterator[httpx.Client]:
+    """The product's model server with one slot, on a port of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    key = secrets.token_urlsafe(24)
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "modeling.inference.server", "--port", str(port)),
+                *("--models-dir", str(models), "--adapters-dir", folder),
+                *("--context", str(CONTEXT), "--parallel", "1", "--api-key-env", "BENCH_KEY"),
+            ],
+            cwd=ROOT,
+            env={"BENCH_KEY": key, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+        )
+        try:
+            with httpx.Client(
+                base_url=f"http://127.0.0.1:{port}",
+                headers={"Authorization": f"Bearer {key}"},
+                timeout=120,
+            ) as client:
+                wait_for(client, process)
+                yield client
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def wait_for(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        if process.poll() is not None:
+            raise RuntimeError(f"the model server ended with {process.returncode}")
+        try:
+            if client.get("/health").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.5)
+    raise RuntimeError("the model server was not ready after 150 s")
