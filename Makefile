@@ -38,6 +38,10 @@ format: .venv/dev
 bench: .venv/dev
 	@$(BIN)/python ops/bench.py $(NAME) $(ARGS)
 
+# Trains the weights that ship in modeling/weights/shipped; wants a GPU and the packed data.
+weights: .venv/dev
+	@$(BIN)/python -m modeling.training.mix.weights --data $(DATA) --work var/weights
+
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Praxis needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}. Name another one: make PYTHON=python3.12")'
 	@$(PYTHON) -m venv .venv

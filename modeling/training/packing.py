@@ -17,16 +17,18 @@ import queue
 import random
 import threading
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
-from modeling.training.chat import ChatTemplateError, ChatTokenizer
+from modeling.training.chat import ChatTemplateError, ChatTokenizer, Encoded
 from modeling.training.conversations import Conversation, read_conversations
 
 IGNORED = -100
@@ -112,32 +114,51 @@ class TokenStore:
             if known["fingerprint"] == fingerprint:
                 return cls(directory)
             inventory_file.unlink()
-        directory.mkdir(parents=True, exist_ok=True)
         chat = ChatTokenizer.load(model_dir)
-        starts, hashes = [0], []
-        supervised_tokens = too_long = rejected = 0
-        raw_ids, raw_marks = directory / "token_ids.raw", directory / "supervised.raw"
-        with raw_ids.open("wb") as ids_file, raw_marks.open("wb") as marks_file:
+        left_out = Counter[str]()
+
+        def usable() -> Iterator[Encoded]:
             conversations = read_conversations(data_path)
             while batch := list(islice(conversations, _BATCH)):
                 for encoded in _encode(chat, batch):
                     if encoded is None:
-                        rejected += 1
-                        continue
-                    token_ids, supervised = encoded
-                    if len(token_ids) > max_tokens:
-                        too_long += 1
-                        continue
-                    ids = np.asarray(token_ids, dtype=np.int32)
-                    marks = np.asarray(supervised, dtype=np.bool_)
-                    # The first token has nothing before it that could predict it.
-                    marks[0] = False
-                    ids_file.write(ids.tobytes())
-                    marks_file.write(marks.tobytes())
-                    starts.append(starts[-1] + len(ids))
-                    supervised_tokens += int(marks.sum())
-                    digest = hashlib.sha256(ids.tobytes()).digest()
-                    hashes.append(int.from_bytes(digest[:8], "little"))
+                        left_out["rejected"] += 1
+                    elif len(encoded.token_ids) > max_tokens:
+                        left_out["too_long"] += 1
+                    else:
+                        yield encoded
+
+        return cls.write(directory, usable(), fingerprint=fingerprint, left_out=left_out)
+
+    @classmethod
+    def write(
+        cls,
+        directory: Path,
+        conversations: Iterable[Encoded],
+        *,
+        fingerprint: str,
+        left_out: Mapping[str, int] = MappingProxyType({}),
+    ) -> TokenStore:
+        """Write encoded conversations as they come; `left_out` is read at the end.
+
+        `fingerprint` says what they were made of; `build` opens a store whose fingerprint it knows.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        starts, hashes = [0], []
+        supervised_tokens = 0
+        raw_ids, raw_marks = directory / "token_ids.raw", directory / "supervised.raw"
+        with raw_ids.open("wb") as ids_file, raw_marks.open("wb") as marks_file:
+            for token_ids, supervised in conversations:
+                ids = np.asarray(token_ids, dtype=np.int32)
+                marks = np.asarray(supervised, dtype=np.bool_)
+                # The first token has nothing before it that could predict it.
+                marks[0] = False
+                ids_file.write(ids.tobytes())
+                marks_file.write(marks.tobytes())
+                starts.append(starts[-1] + len(ids))
+                supervised_tokens += int(marks.sum())
+                digest = hashlib.sha256(ids.tobytes()).digest()
+                hashes.append(int.from_bytes(digest[:8], "little"))
         for raw, name, dtype in (
             (raw_ids, "token_ids.npy", np.int32),
             (raw_marks, "supervised.npy", np.bool_),
@@ -152,19 +173,17 @@ class TokenStore:
             conversations=len(hashes),
             tokens=starts[-1],
             supervised_tokens=supervised_tokens,
-            too_long=too_long,
-            rejected=rejected,
+            too_long=left_out.get("too_long", 0),
+            rejected=left_out.get("rejected", 0),
         )
         # The inventory comes last and whole: without it the folder is built again.
         temporary = directory / "inventory.json.part"
         temporary.write_text(json.dumps(asdict(inventory), indent=2) + "\n")
-        os.replace(temporary, inventory_file)
+        os.replace(temporary, directory / "inventory.json")
         return cls(directory)
 
 
-def _encode(
-    chat: ChatTokenizer, batch: list[Conversation]
-) -> Iterator[tuple[list[int], list[bool]] | None]:
+def _encode(chat: ChatTokenizer, batch: list[Conversation]) -> Iterator[Encoded | None]:
     try:
         yield from chat.encode([c.messages for c in batch], [c.weights for c in batch])
     except ChatTemplateError:
