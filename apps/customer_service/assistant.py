@@ -36,6 +36,7 @@ from apps.customer_service.tracker import (
     read,
 )
 from apps.customer_service.values import Choice, Found, WrongValue, choices_of, normalise
+from modeling.weights.assemble import BASE_MODEL_NAME, default_base_name
 from praxis.assistants.contract import (
     Assistant,
     Chain,
@@ -55,8 +56,8 @@ INSTRUCTIONS = (
     "Be short and friendly. If the documents don't say it, say that you don't know."
 )
 KEY_SPACE = uuid.UUID("5f1a3c1e-6d0b-5a39-9d0c-0d6b7a1f3e55")
-MODEL_TOO_SMALL_TO_READ = "smollm2-135m-instruct"
-"""The shipped model; the figures are in `generative.py`."""
+MODELS_TOO_SMALL_TO_READ = frozenset((BASE_MODEL_NAME, default_base_name()))
+"""What is shipped; the figures are in `generative.py`."""
 DOCUMENTS = extractive_chain()
 DOCUMENTS_ENOUGH = 0.5
 """A question beside a wish is answered from the documents from this confidence on."""
@@ -147,7 +148,7 @@ class _Embedding:
 
 
 def _model_can_read() -> bool:
-    return bool(settings.LLM_MODEL != MODEL_TOO_SMALL_TO_READ)
+    return bool(settings.LLM_MODEL not in MODELS_TOO_SMALL_TO_READ)
 
 
 def _complete(turn: Turn, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any]) -> str:

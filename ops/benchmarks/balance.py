@@ -63,7 +63,7 @@ from modeling.moe.balance import (
 from modeling.moe.experts import use_dense_experts
 from modeling.moe.routers import keep_routers_in_float32, routers, use_softmax_routers
 from modeling.moe.upcycle import Experts, num_active_params, num_params, upcycle
-from modeling.weights.assemble import training_base
+from modeling.weights.assemble import BASE_MODEL_NAME, training_base
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIANTS = ("softmax", "bias", "none")
@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             args.model, held_out_texts(args.data, args.split), rows=args.limit or MODEL_ROWS
         )
     if torch.cuda.is_available():
-        folder = training_base(ROOT / "var" / "models")
+        folder = training_base(ROOT / "var" / "models", base=BASE_MODEL_NAME)
         settings, encode, end = REAL, *_tokeniser(folder)
     else:
         torch.set_num_threads(1)
@@ -533,7 +533,11 @@ def main(argv: Sequence[str]) -> int:
     comparing.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     if args.command == "tokens":
-        tokens = pack_domains(args.data, REAL, *_tokeniser(training_base(ROOT / "var" / "models")))
+        tokens = pack_domains(
+            args.data,
+            REAL,
+            *_tokeniser(training_base(ROOT / "var" / "models", base=BASE_MODEL_NAME)),
+        )
         arrays: dict[str, Any] = {
             f"training.{domain}": rows for domain, rows in tokens.training.items()
         }

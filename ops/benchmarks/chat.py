@@ -16,6 +16,7 @@ from typing import Any
 
 import openai
 
+from modeling.weights.assemble import default_base_name
 from ops.installation import running
 from tests.tiny_domain.assistant import INSTRUCTIONS
 
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         direct = openai.OpenAI(
             base_url=services["LLM_BASE_URL"], api_key=services["LLM_API_KEY"], max_retries=0
         )
-        served = "smollm2-135m-instruct"
+        served = default_base_name()
 
         def through_platform(text: str) -> Answer:
             return ask(platform, "tiny", [{"role": "user", "content": text}])

@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
+from modeling.weights.assemble import default_base_name
 from praxis.environment import read_bool, read_int, read_list, read_text, read_url
 from praxis.guarded_http import AllowedNetwork
 
@@ -76,7 +77,7 @@ LLM_BASE_URL = read_url(
 EMBEDDING_BASE_URL = read_url(
     "EMBEDDING_BASE_URL", schemes=("http", "https"), example="http://embed.internal:8000/v1"
 ) or _services.get("EMBEDDING_BASE_URL", LLM_BASE_URL)
-LLM_MODEL = read_text("LLM_MODEL", "smollm2-135m-instruct")
+LLM_MODEL = read_text("LLM_MODEL", default_base_name())
 EMBEDDING_MODEL = read_text("EMBEDDING_MODEL", "all-minilm-l6-v2")
 LLM_API_KEY = read_text("LLM_API_KEY", _services.get("LLM_API_KEY", ""))
 METRICS_TOKEN = read_text("PRAXIS_METRICS_TOKEN", "")
