@@ -187,9 +187,9 @@ def write_changed_dense(
     try:
         for name, field in reader.fields.items():
             if not name.startswith("GGUF.") and name not in _REPLACED:
-                kind = field.types[0]
-                element = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
-                writer.add_key_value(name, field.contents(), kind, sub_type=element)
+                value_type = field.types[0]
+                element = field.types[-1] if value_type == gguf.GGUFValueType.ARRAY else None
+                writer.add_key_value(name, field.contents(), value_type, sub_type=element)
         for tensor in reader.tensors:
             heads = _PERMUTED.get(tensor.name.split(".")[-2])
             num_heads = int(facts[f"attention.{heads}"]) if heads else 0

@@ -32,6 +32,7 @@ from modeling.training.mix import clauses, findings, grounded, texts
 from modeling.training.mix.items import Domain, Item, is_held_out, rows
 from modeling.training.packing import TokenStore
 
+END_OF_TEXT = "<|endoftext|>"
 SHORTEST, LONGEST = 8, 2048
 """Tokens of what is trained on; the rest is left out and counted."""
 TEXT_SHARE = {"customer_service": 0.14, "medical": 0.2, "legal": 0.2}
@@ -70,7 +71,9 @@ def encode(chat: ChatTokenizer, items: Sequence[Item]) -> list[Encoded]:
     """Token ids and supervised marks; of plain text everything is learnt, its end included."""
     plain = [item for item in items if item.text]
     ids = chat.tokenizer.encode_batch_fast([i.text for i in plain], add_special_tokens=False)
-    end = chat.tokenizer.token_to_id("<|endoftext|>")
+    end = chat.tokenizer.token_to_id(END_OF_TEXT)
+    if end is None:
+        raise ValueError(f"the tokenizer has no {END_OF_TEXT}; plain text needs an end mark")
     encoded_texts = iter(Encoded([*found.ids, end], [True] * (len(found.ids) + 1)) for found in ids)
     talks = [item for item in items if not item.text]
     segments = [_segments(chat, item) for item in talks]

@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from modeling.training.chat import Message
 from modeling.training.mix.items import Item
@@ -62,11 +63,11 @@ def answer(
 
     tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True, padding_side="left")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    model = AutoModelForCausalLM.from_pretrained(
+    # transformers' types know no `generate` on what the auto class returns.
+    model: Any = AutoModelForCausalLM.from_pretrained(
         model_dir, dtype=torch.bfloat16, local_files_only=True
     )
-    placed: torch.nn.Module = model
-    placed.to(device)
+    model.to(device)
     torch.manual_seed(seed)
     for start in range(0, len(asked), batch):
         part = asked[start : start + batch]
