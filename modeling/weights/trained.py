@@ -148,12 +148,12 @@ def save_trained(dense: Path, shipped: Path, folder: Path) -> None:
     """
     # Imported here: they cost seconds, and serving doesn't need them.
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
     from modeling.moe.upcycle import Experts, upcycle
 
     tensors, facts = unpack(shipped)
-    model = AutoModelForCausalLM.from_pretrained(
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         dense, dtype=torch.float32, local_files_only=True, use_safetensors=True
     )
     if facts["top_k"]:

@@ -18,9 +18,10 @@ from modeling.weights.manifest import ManifestError
 from modeling.weights.pack import NotPackable, main, pack, quantise_rows, unpack
 from modeling.weights.trained import assemble_trained
 
+BASE_SHA256 = "b" * 64
 FACTS = {
     "model": "tiny-moe",
-    "base_sha256": "b" * 64,
+    "base_sha256": BASE_SHA256,
     "licence": "Apache-2.0",
     "data": ["made up"],
     "recipe": {"steps": 1},
@@ -142,7 +143,7 @@ def test_without_experts_the_model_stays_dense(
     pack(plain, facts, tmp_path / "shipped")
     assemble_trained(
         tmp_path / "dense.gguf",
-        FACTS["base_sha256"],
+        BASE_SHA256,
         tmp_path / "trained.gguf",
         shipped=tmp_path / "shipped",
         kind=gguf.GGMLQuantizationType.F16,
@@ -184,7 +185,7 @@ def test_the_mixture_is_base_plus_product_and_is_made_once(
     target = tmp_path / "mixture.gguf"
     kind = gguf.GGMLQuantizationType.F16
 
-    def assembled(base_sha256: str = FACTS["base_sha256"]) -> str:
+    def assembled(base_sha256: str = BASE_SHA256) -> str:
         return assemble_trained(
             tmp_path / "dense.gguf", base_sha256, target, shipped=tmp_path / "shipped", kind=kind
         )
