@@ -13,15 +13,17 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gguf
 import numpy as np
 import numpy.typing as npt
 from gguf.quants import dequantize, quantize
-from transformers import Glm4MoeForCausalLM
 
-from modeling.moe.upcycle import Experts
+from modeling.moe.shape import Experts
+
+if TYPE_CHECKING:  # importing it takes seconds, and only a type is needed
+    from transformers import Glm4MoeForCausalLM
 
 ARCHITECTURE = "glm4moe"
 SOURCE_ARCHITECTURE = "llama"
@@ -307,11 +309,14 @@ def _changed(
     change: Change,
     weight_type: gguf.GGMLQuantizationType | None,
 ) -> tuple[npt.NDArray[Any], gguf.GGMLQuantizationType]:
+    if not name.startswith("blk.") and data.ndim == 2:
+        # The embedding table and the head, a fifth of all weights: nothing changes them.
+        return data, kind
     before = dequantize(data, kind)
     after = change(name, before)
     if after.shape != before.shape:
         raise NotConvertible(f"the change of {name} has shape {after.shape}, not {before.shape}")
-    if weight_type is not None and after.ndim == 2 and name.startswith("blk."):
+    if weight_type is not None and after.ndim == 2:
         kind = weight_type
     return (after if kind == gguf.GGMLQuantizationType.F32 else quantize(after, kind)), kind
 

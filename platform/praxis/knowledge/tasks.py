@@ -5,6 +5,6 @@ from celery import shared_task
 from praxis.knowledge import terms
 
 
-@shared_task(queue="interactive", ignore_result=True)
+@shared_task(ignore_result=True)
 def compact_term_counts() -> None:
     terms.compact_where_due()
