@@ -1,5 +1,6 @@
 """`manage.py up` as a newcomer runs it: from nothing, on a free port, until Ctrl-C."""
 
+import contextlib
 import json
 import os
 import signal
@@ -82,8 +83,12 @@ class Product:
         return found
 
     def pid_of(self, command: str) -> int:
-        children = psutil.Process(self.process.pid).children()
-        return next(child.pid for child in children if child.name() == command)
+        for child in psutil.Process(self.process.pid).children():
+            # A part that was killed may go between being listed and being asked its name.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if child.name() == command:
+                    return child.pid
+        raise StopIteration(command)
 
     def end(self) -> None:
         if self.process.poll() is None:
