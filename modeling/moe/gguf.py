@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,9 +127,7 @@ def write_mixture(
     reader = gguf.GGUFReader(source)
     facts = _facts(reader)
     experts = _check(facts, layers, top_k)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    writer = gguf.GGUFWriter(temporary, ARCHITECTURE)
-    try:
+    with _writing(target, ARCHITECTURE) as writer:
         _write_facts(writer, reader, facts, experts)
         for tensor in reader.tensors:
             name, data = _converted(tensor, facts)
@@ -139,13 +138,6 @@ def write_mixture(
         for name, values, kind in _new_tensors(layers, expert_type):
             raw = values if kind == gguf.GGMLQuantizationType.F32 else quantize(values, kind)
             writer.add_tensor(name, raw, raw_dtype=kind)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def upcycle_gguf(source: Path, target: Path, experts: Experts, *, seed: int) -> None:
@@ -184,14 +176,8 @@ def write_changed_dense(
     """
     reader = gguf.GGUFReader(source)
     facts = _facts(reader)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    writer = gguf.GGUFWriter(temporary, SOURCE_ARCHITECTURE)
-    try:
-        for name, field in reader.fields.items():
-            if not name.startswith("GGUF.") and name not in _REPLACED:
-                value_type = field.types[0]
-                element = field.types[-1] if value_type == gguf.GGUFValueType.ARRAY else None
-                writer.add_key_value(name, field.contents(), value_type, sub_type=element)
+    with _writing(target, SOURCE_ARCHITECTURE) as writer:
+        _copy_keys(writer, reader, SOURCE_ARCHITECTURE)
         for tensor in reader.tensors:
             heads = _PERMUTED.get(tensor.name.split(".")[-2])
             num_heads = int(facts[f"attention.{heads}"]) if heads else 0
@@ -202,13 +188,6 @@ def write_changed_dense(
             if num_heads:
                 data = paired_rotary_rows(data, num_heads)
             writer.add_tensor(tensor.name, data, raw_dtype=kind)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _facts(reader: gguf.GGUFReader) -> dict[str, Any]:
@@ -261,17 +240,38 @@ def _check(facts: dict[str, Any], layers: list[LayerExperts], top_k: int) -> Exp
     return experts
 
 
+@contextmanager
+def _writing(target: Path, architecture: str) -> Iterator[gguf.GGUFWriter]:
+    """A writer whose file appears at `target` only when it is whole."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    writer = gguf.GGUFWriter(temporary, architecture)
+    try:
+        yield writer
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _copy_keys(writer: gguf.GGUFWriter, reader: gguf.GGUFReader, architecture: str) -> None:
+    """The dense file's keys, those of its architecture under the new one's name."""
+    for name, field in reader.fields.items():
+        if name.startswith("GGUF.") or name in _REPLACED:
+            continue
+        key = name.replace(f"{SOURCE_ARCHITECTURE}.", f"{architecture}.", 1)
+        kind = field.types[0]
+        element = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(key, field.contents(), kind, sub_type=element)
+
+
 def _write_facts(
     writer: gguf.GGUFWriter, reader: gguf.GGUFReader, facts: dict[str, Any], experts: Experts
 ) -> None:
     head_size = facts["embedding_length"] // facts["attention.head_count"]
-    for name, field in reader.fields.items():
-        if name.startswith("GGUF.") or name in _REPLACED:
-            continue
-        key = name.replace(f"{SOURCE_ARCHITECTURE}.", f"{ARCHITECTURE}.", 1)
-        kind = field.types[0]
-        element = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
-        writer.add_key_value(key, field.contents(), kind, sub_type=element)
+    _copy_keys(writer, reader, ARCHITECTURE)
     for name, length in (
         ("attention.key_length", head_size),
         ("attention.value_length", head_size),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from modeling.state_tracking.format import (
@@ -252,9 +252,7 @@ def _lowered(steps: Sequence[Step], service: ServiceText) -> list[Step]:
     return [_mapped(step, str.lower, keep=listed) for step in steps]
 
 
-def _mapped(step: Step, change: object, *, keep: set[str]) -> Step:
-    assert callable(change)
-
+def _mapped(step: Step, change: Callable[[str], str], *, keep: set[str]) -> Step:
     def values(slot: str, given: tuple[str, ...]) -> tuple[str, ...]:
         if slot in keep:
             return given

@@ -52,12 +52,6 @@ class Track:
     steps: tuple[Step, ...] = field(repr=False)
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    with lzma.open(path, "rt", encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
-
-
 def tracks(row: Mapping[str, Any]) -> list[Track]:
     """The tracks of one dialogue, in the order of its services."""
     return [

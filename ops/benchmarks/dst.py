@@ -31,8 +31,9 @@ from rapidfuzz import fuzz
 
 from modeling.state_tracking.format import ServiceText, grammar
 from modeling.state_tracking.scoring import Scores
-from modeling.state_tracking.sgd import read_rows, read_schemas, tracks
+from modeling.state_tracking.sgd import read_schemas, tracks
 from modeling.state_tracking.tracker import Tracker
+from modeling.training.mix.items import rows
 from modeling.weights.assemble import default_base_name
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     schemas = read_schemas(args.data / "sgd/schemas.json.xz")
     original = schemas[f"{args.split}/schema.json"]
     services = described(original, schemas[args.schemas or f"{args.split}/schema.json"])
-    dialogues = list(read_rows(args.data / f"sgd/{args.split}.jsonl.xz"))
+    dialogues = list(rows(args.data / f"sgd/{args.split}.jsonl.xz"))
     if args.limit:
         random.Random(args.seed).shuffle(dialogues)
         dialogues = dialogues[: args.limit]

@@ -106,7 +106,7 @@ def medical(data: Path, rng: random.Random) -> Iterator[Item]:
                     strangers.append((other, _window(rng.choice(other_pairs)[1], rng)))
             yield _item(
                 "medical", focus, _asked_by_people(question, rng), focus,
-                found, 0, others, strangers, rng,
+                found, others, strangers, rng,
             )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def contracts(data: Path, rng: random.Random) -> Iterator[Item]:
             rng.shuffle(others)
             yield _item(
                 "legal", contract_name(row["Filename"]), rng.choice(_CLAUSES[kind]), title,
-                found, 0, others[:3], [], rng,
+                found, others[:3], [], rng,
             )  # fmt: skip
 
 
@@ -137,7 +137,6 @@ def _item(
     question: str,
     title: str,
     found: Sequence[str],
-    first: int,
     others: list[tuple[str, str]],
     strangers: list[tuple[str, str]],
     rng: random.Random,
@@ -149,7 +148,7 @@ def _item(
         rng.shuffle(passages)
         answer = NOT_SAID
     else:
-        start = first if rng.random() < 0.7 else rng.randint(0, max(0, len(found) - 2))
+        start = 0 if rng.random() < 0.7 else rng.randint(0, max(0, len(found) - 2))
         window = list(found[start : start + rng.randint(2, 5)])
         gold = (title, " ".join(window))
         passages = [gold, *negatives]

@@ -35,10 +35,14 @@ class Item:
         return is_held_out(self.document)
 
 
+def hash_of(document: str) -> int:
+    """A number that follows from a document's name alone, for orders and splits."""
+    return int.from_bytes(hashlib.sha256(document.encode()).digest()[:8], "big")
+
+
 def is_held_out(document: str) -> bool:
     """Whether a document belongs to the part that never trains, by the hash of its name."""
-    digest = hashlib.sha256(document.encode()).digest()
-    return int.from_bytes(digest[:8], "big") % HELD_OUT_ONE_IN == 0
+    return hash_of(document) % HELD_OUT_ONE_IN == 0
 
 
 def rows(path: Path) -> Iterator[Any]:
