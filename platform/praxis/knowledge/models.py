@@ -53,8 +53,6 @@ class Corpus(models.Model):
     """Of every document in it; a document's own entries win."""
     content_version = models.PositiveBigIntegerField(default=0, editable=False)
     """Grows with every change of what search can find here; see `content_changed`."""
-    watched_folder = models.CharField(_("watched folder"), max_length=500, blank=True)
-    """Below `PRAXIS_IMPORT_ROOT`; its files are read in as they come. Empty: none."""
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -86,10 +84,6 @@ class Document(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     corpus = models.ForeignKey(Corpus, models.CASCADE, related_name="documents")
     title = models.CharField(_("title"), max_length=255)
-    key = models.CharField(max_length=200, blank=True)
-    """By which another system names it when it pushes live records; empty for a file."""
-    source_url = models.URLField(max_length=2000, blank=True)
-    """Where it was fetched from."""
     access = access_list()
     """Its own list replaces the corpus's."""
     metadata = models.JSONField(_("metadata"), default=dict, blank=True)
@@ -104,9 +98,6 @@ class Document(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["corpus", "title"], name="document_title_once"),
-            models.UniqueConstraint(
-                fields=["corpus", "key"], condition=~Q(key=""), name="document_key_once"
-            ),
             models.CheckConstraint(condition=~Q(title=""), name="document_has_title"),
         ]
 
@@ -254,18 +245,10 @@ class Chunk(models.Model):
     """The headings above the span, outermost first, joined by " › "."""
     text = models.TextField()
     """`version.text[start:end]`, always: this is what an answer quotes."""
-    search_text = models.TextField(blank=True, default="", db_default="")
-    """The words by which search finds it instead of its own, once an administrator edited them."""
-    edited_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
-    )
-    edited_at = models.DateTimeField(null=True, blank=True)
     parent_start = models.PositiveIntegerField(null=True, blank=True)
     parent_end = models.PositiveIntegerField(null=True, blank=True)
     """The larger piece around it, `version.text[parent_start:parent_end]`: what to read when the
     chunk alone is too little."""
-    tokens = models.PositiveSmallIntegerField(null=True, blank=True)
-    """As the encoder counted them, with the headings that are embedded with it."""
     access = access_list()
     """Copied from the document or its corpus, so that the index query itself keeps to it."""
     metadata = models.JSONField(default=dict, blank=True, db_default=Value({}, models.JSONField()))
