@@ -86,7 +86,7 @@ def evaluate(collection: Collection, limit: int | None) -> tuple[float, float, l
     from praxis.knowledge.search_settings import SearchSettings
 
     encoder = _encoder()
-    searching.embed = lambda texts: encoder.encode(texts).tolist()  # type: ignore[attr-defined]
+    searching.embed = lambda texts: encoder.encode(texts).tolist()
     slug = re.sub(r"[^a-z0-9]+", "-", collection.name.lower())
     workspace = Workspace.objects.create(name=collection.name, slug=slug)
     ids = _load(collection, workspace, encoder)
