@@ -248,6 +248,7 @@ def model_server(fake_model_server: ModelServer, settings: Settings) -> Iterator
     settings.LLM_BASE_URL = fake_model_server.base_url
     settings.EMBEDDING_BASE_URL = fake_model_server.base_url
     settings.LLM_MODEL = fake_model_server.chat_model
+    settings.STATE_READING_MS = 0  # it has not learnt the form; a test that scripts it turns it on
     settings.EMBEDDING_MODEL = fake_model_server.embedding_model
     settings.LLM_API_KEY = fake_model_server.api_key
     yield fake_model_server

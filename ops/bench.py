@@ -35,6 +35,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", type=Path, help="a Hugging Face folder to measure (balance)")
     parser.add_argument("--schemas", help="dst: another schema file of the pack")
+    parser.add_argument("--answers", type=Path, help="dst: where the engine's answers are kept")
+    parser.add_argument("--part", choices=["fitted", "held-out"], default="held-out", help="dst")
     return parser.parse_args(argv)
 
 

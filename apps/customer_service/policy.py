@@ -97,8 +97,7 @@ def next_step(service: Service, state: State, notes: Notes | None = None) -> Sta
         _resume(state, notes)
     intent = service.intent(state["intent"])
     for name in intent.slots:
-        entry = state["slots"].get(name)
-        if entry and entry["confidence"] < VERIFY_BELOW:
+        if _must_verify(service, state, intent, name):
             state["asked"] = f"verify:{name}"
             return _move(state, "verify", notes, slot=name)
     for name in intent.required:
@@ -116,6 +115,21 @@ def next_step(service: Service, state: State, notes: Notes | None = None) -> Sta
         return _move(state, "propose", notes)
     state["asked"] = ""
     return _move(state, "act", notes)
+
+
+def _must_verify(service: Service, state: State, intent: Intent, name: str) -> bool:
+    """A value that isn't sure; or the model's alone, unless the person confirms it with the rest."""
+    entry = state["slots"].get(name)
+    if entry is None:
+        return False
+    if entry["confidence"] < VERIFY_BELOW:
+        return True
+    if entry["source"] != "model":
+        return False
+    used_before = {
+        needed for slot in intent.slots for needed in lookup_slots(service, service.slot(slot))
+    }
+    return not intent.confirm or name in used_before
 
 
 def after_look_up(service: Service, state: State, slot_name: str, outcome: Outcome) -> State:
@@ -235,7 +249,7 @@ def _file_values(service: Service, state: State, reading: Reading, turn: int) ->
                 elsewhere = {**state, "slots": task["slots"], "options": task["options"]}
                 set_value(
                     service, elsewhere, service.slot(found.slot), found.value,
-                    confidence=found.confidence, turn=turn, source="said",
+                    confidence=found.confidence, turn=turn, source=found.source,
                 )  # fmt: skip
                 break
     return state

@@ -17,6 +17,7 @@ from apps.customer_service.actions import Endpoint, call
 from apps.customer_service.demo_service import DEMO_SERVICE
 from apps.customer_service.demo_shop.app import Shop, create_app
 from apps.customer_service.intents import Embed, IntentIndex, rank
+from apps.customer_service.model_tracker import Write, hear
 from apps.customer_service.policy import Outcome, advance
 from apps.customer_service.replies import Performance
 from apps.customer_service.schema import Intent, Service, parse_service
@@ -66,11 +67,14 @@ class Talk:
     service: Service = SERVICE
     embed: Embed | None = None
     read_more: ReadMore | None = None
+    write: Write | None = None
+    """The language model, to read beside the rules."""
     today: datetime.date = TODAY
     state: State = field(default_factory=empty_state)
     turn: int = 0
     sent: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     """Every call that was made: intent and values."""
+    spoken: list[dict[str, str]] = field(default_factory=list)
     handed_over: bool = False
 
     def __post_init__(self) -> None:
@@ -89,7 +93,26 @@ class Talk:
             ),
             read_more=self.read_more,
         )
+        if self.write:
+            reading, self.state = hear(
+                self.service,
+                self.state,
+                reading,
+                text,
+                number=self.turn,
+                today=self.today,
+                recent=lambda max_tokens: self.spoken,
+                write=self.write,
+            )
         self.state = advance(self.service, self.state, reading, turn=self.turn, text=text)
+        answer = self._answer()
+        self.spoken += [
+            {"role": "user", "content": text},
+            {"role": "assistant", "content": answer},
+        ]
+        return answer
+
+    def _answer(self) -> str:
         kind = self.state["move"]["kind"]
         if kind in ("documents", "unclear"):
             return f"[{kind}]"

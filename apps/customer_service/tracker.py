@@ -1,8 +1,8 @@
 """The dialogue state after each message of the person, read by rules from the service's schema.
 
 The state is JSON. `read` says what a message contains, `apply` writes it into the state; neither
-knows what the service is about. What the rules leave unread may be read by the language model
-(`generative.py`), whose findings come in as values of low confidence.
+knows what the service is about. An answer that the rules can't read may be read by its meaning
+(`meaning.py`); the language model reads beside the rules (`model_tracker.py`).
 """
 
 import copy
@@ -98,6 +98,7 @@ def empty_state() -> State:
         "heard_in": None,
         "proposal": None,
         "key": "",
+        "reader": None,
         "move": {"kind": "none", "notes": []},
     }
 
@@ -168,7 +169,7 @@ def apply(
             found.value,
             confidence=found.confidence,
             turn=turn,
-            source="said",
+            source=found.source,
         )
     return state
 

@@ -36,6 +36,8 @@ class Found:
     start: int
     end: int
     confidence: float
+    source: str = "said"
+    """"said", or "model" when the language model alone read it."""
 
 
 def choices_of(slot: Slot, options: Sequence[Mapping[str, str]] = ()) -> tuple[Choice, ...]:

@@ -5,6 +5,11 @@ The model reads its own earlier answers, never the right ones. `--split` names t
 which takes hours on two cores. `--schemas` names another schema file of the pack, for the
 paraphrased ones (`sgd_x/data/v1/dev/schema.json`); services are matched by their place in it.
 
+`--answers FILE` keeps what the engine answered, so that a run that was cut off goes on where it was;
+timings are those of the answers that this run asked for. `--part fitted` measures the half of the
+development dialogues (by the hash of their id) that the confidence was fitted on and that was looked
+at; without it the other half is measured.
+
 Figures, in per cent per frame: `jga` (exact), `jga_fuzzy` (token-sort ratio for free values, as the
 data's own evaluation), `jga_seen` and `jga_unseen` by whether the service's name is among the
 training schemas, `jga_single` and `jga_multi` by the number of services in the dialogue, `intent`,
@@ -12,6 +17,8 @@ training schemas, `jga_single` and `jga_multi` by the number of services in the 
 """
 
 import argparse
+import hashlib
+import json
 import random
 import secrets
 import socket
@@ -20,11 +27,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from rapidfuzz import fuzz
@@ -33,19 +40,25 @@ from modeling.state_tracking.format import ServiceText, grammar
 from modeling.state_tracking.scoring import Scores
 from modeling.state_tracking.sgd import read_schemas, tracks
 from modeling.state_tracking.tracker import Tracker
+from modeling.training.chat import Message
 from modeling.training.mix.items import rows
 from modeling.weights.assemble import default_base_name
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTEXT = 2048
 ANSWER_TOKENS = 96
+FITTED_SPLIT = "dev"
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     schemas = read_schemas(args.data / "sgd/schemas.json.xz")
     original = schemas[f"{args.split}/schema.json"]
     services = described(original, schemas[args.schemas or f"{args.split}/schema.json"])
-    dialogues = list(rows(args.data / f"sgd/{args.split}.jsonl.xz"))
+    dialogues = [
+        row
+        for row in rows(args.data / f"sgd/{args.split}.jsonl.xz")
+        if args.split != FITTED_SPLIT or fitted(row["i"]) == (args.part == "fitted")
+    ]
     if args.limit:
         random.Random(args.seed).shuffle(dialogues)
         dialogues = dialogues[: args.limit]
@@ -53,27 +66,27 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         seen_services=frozenset(schemas["train/schema.json"]),
         similarity=lambda one, other: fuzz.token_sort_ratio(one, other) / 100,
     )
-    milliseconds: list[float] = []
-    with model_server(ROOT / "var" / "models") as client:
+    with Engine(kept_in=args.answers) as engine:
         for row in dialogues:
             for track in tracks(row):
                 service = services[track.service]
                 rules = grammar(service)
                 tracker = Tracker(service=service)
                 for step in track.steps:
-                    messages = tracker.ask(step.turns)
-                    started = time.perf_counter()
-                    text = complete(client, messages, rules)
-                    milliseconds.append(1000 * (time.perf_counter() - started))
-                    change = tracker.accept(text)
+                    answer = engine.write(tracker.ask(step.turns), rules)
+                    change = tracker.accept(answer.text)
                     scores.add(track, step, service, tracker.state, change)
     return {
         "n": len(dialogues),
         "model": default_base_name(),
         **scores.summary(),
-        "ms_p50": round(statistics.median(milliseconds), 1),
-        "ms_p95": round(statistics.quantiles(milliseconds, n=20)[-1], 1),
+        **engine.timings(),
     }
+
+
+def fitted(dialogue: str) -> bool:
+    """Whether a development dialogue is of the half that confidences are fitted on."""
+    return hashlib.sha256(dialogue.encode()).digest()[0] % 2 == 0
 
 
 def described(
@@ -96,19 +109,79 @@ def described(
     return services
 
 
-def complete(client: httpx.Client, messages: list[Any], rules: str) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    text: str
+    tokens: tuple[tuple[str, float], ...]
+    """Each token and its log-probability, before the grammar."""
+
+
+@dataclass(kw_only=True)
+class Engine:
+    """The model server, started when it is first asked, and what it answered before."""
+
+    kept_in: Path | None
+    known: dict[str, Answer] = field(default_factory=dict)
+    milliseconds: list[float] = field(default_factory=list)
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _client: httpx.Client | None = None
+
+    def __enter__(self) -> Self:
+        if self.kept_in and self.kept_in.exists():
+            for line in self.kept_in.read_text("utf-8").splitlines():
+                kept = json.loads(line)
+                tokens = tuple((token, score) for token, score in kept["tokens"])
+                self.known[kept["key"]] = Answer(text=kept["text"], tokens=tokens)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def write(self, messages: Sequence[Message], rules: str | None) -> Answer:
+        """The model's line for the conversation, under a grammar if one is given."""
+        asked = json.dumps([default_base_name(), rules, list(messages)])
+        key = hashlib.sha256(asked.encode()).hexdigest()
+        if key not in self.known:
+            if self._client is None:
+                self._client = self._stack.enter_context(model_server(ROOT / "var" / "models"))
+            started = time.perf_counter()
+            self.known[key] = complete(self._client, messages, rules)
+            self.milliseconds.append(1000 * (time.perf_counter() - started))
+            self._keep(key, self.known[key])
+        return self.known[key]
+
+    def timings(self) -> dict[str, float | None]:
+        if len(self.milliseconds) < 2:
+            return {"ms_p50": None, "ms_p95": None}
+        return {
+            "ms_p50": round(statistics.median(self.milliseconds), 1),
+            "ms_p95": round(statistics.quantiles(self.milliseconds, n=20)[-1], 1),
+        }
+
+    def _keep(self, key: str, answer: Answer) -> None:
+        if self.kept_in:
+            with self.kept_in.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"key": key, **asdict(answer)}) + "\n")
+
+
+def complete(client: httpx.Client, messages: Sequence[Message], rules: str | None) -> Answer:
     answer = client.post(
         "/v1/chat/completions",
         json={
             "model": default_base_name(),
-            "messages": messages,
+            "messages": list(messages),
             "max_tokens": ANSWER_TOKENS,
             "temperature": 0,
             "grammar": rules,
+            "logprobs": True,
         },
     )
     answer.raise_for_status()
-    return str(answer.json()["choices"][0]["message"]["content"])
+    choice = answer.json()["choices"][0]
+    return Answer(
+        text=choice["message"]["content"],
+        tokens=tuple((one["token"], one["logprob"]) for one in choice["logprobs"]["content"]),
+    )
 
 
 @contextmanager

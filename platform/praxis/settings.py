@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from modeling.weights.assemble import default_base_name
+from modeling.weights.assemble import BASE_MODEL_NAME, default_base_name
 from praxis.environment import read_bool, read_int, read_list, read_text, read_url
 from praxis.guarded_http import AllowedNetwork
 
@@ -78,6 +78,14 @@ EMBEDDING_BASE_URL = read_url(
     "EMBEDDING_BASE_URL", schemes=("http", "https"), example="http://embed.internal:8000/v1"
 ) or _services.get("EMBEDDING_BASE_URL", LLM_BASE_URL)
 LLM_MODEL = read_text("LLM_MODEL", default_base_name())
+# How long a turn waits for the language model to read the dialogue's state; 0: it is not asked. The
+# shipped model has learnt the form; another one has to be trained on it first.
+STATE_READING_MS = read_int(
+    "PRAXIS_STATE_READING_MS",
+    default=1200 if default_base_name() == LLM_MODEL != BASE_MODEL_NAME else 0,
+    minimum=0,
+    maximum=60_000,
+)
 EMBEDDING_MODEL = read_text("EMBEDDING_MODEL", "all-minilm-l6-v2")
 LLM_API_KEY = read_text("LLM_API_KEY", _services.get("LLM_API_KEY", ""))
 METRICS_TOKEN = read_text("PRAXIS_METRICS_TOKEN", "")

@@ -1,4 +1,4 @@
-"""What the embedding and the model may add, and what they may not."""
+"""What the embedding may add to the rules, and what the model may choose between."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from apps.customer_service.generative import change_schema, read_answer
 from apps.customer_service.intents import IntentIndex, choose_intent, rank
-from apps.customer_service.simulation import SERVICE, TODAY, RunningShop, Talk, running_shop
+from apps.customer_service.meaning import nearest_value
+from apps.customer_service.simulation import SERVICE, RunningShop, Talk, running_shop
 from apps.customer_service.values import Found, choices_of
 
 REASON = SERVICE.slot("reason")
@@ -36,75 +36,20 @@ def near(title: str) -> Callable[[Sequence[str]], list[list[float]]]:
     return embed
 
 
-def answering(text: str) -> Callable[..., str]:
-    return lambda messages, schema: text
-
-
 def test_the_nearest_value_is_found_and_is_not_sure() -> None:
-    found = read_answer(
-        REASON, "it leaks", CHOICES, today=TODAY, embed=near("Damaged or faulty"), complete=None
-    )
-    assert [(one.value, one.confidence < 0.6) for one in found] == [("damaged", True)]
+    found = nearest_value(REASON, "it leaks", CHOICES, near("Damaged or faulty"))
+    assert found is not None
+    assert (found.value, found.confidence < 0.6) == ("damaged", True)
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        '{"reason": "stolen"}',
-        '{"reason": null}',
-        '{"reason": 3}',
-        '{"other": "damaged"}',
-        "[]",
-        '{"rea',
-    ],
-)
-def test_the_model_can_only_name_listed_values(answer: str) -> None:
-    found = read_answer(
-        REASON, "it leaks", CHOICES, today=TODAY, embed=nothing_near, complete=answering(answer)
-    )
-    assert found == []
-
-
-def test_the_model_can_only_name_words_of_the_message() -> None:
-    street = SERVICE.slot("street")
-    for said, expected in (("5 Elm Road", ["5 Elm Road"]), ("9 Oak Ave", [])):
-        found = read_answer(
-            street,
-            "to my aunt, 5 Elm Road",
-            (),
-            today=TODAY,
-            embed=nothing_near,
-            complete=answering(json.dumps({"street": said})),
-        )
-        assert [one.value for one in found] == expected
-
-
-def test_two_readings_that_differ_are_none_and_two_that_agree_are_surer() -> None:
-    def reading(value: str) -> list[Found]:
-        return read_answer(
-            REASON,
-            "it leaks",
-            CHOICES,
-            today=TODAY,
-            embed=near("Damaged or faulty"),
-            complete=answering(json.dumps({"reason": value})),
-        )
-
-    assert reading("wrong_size") == []
-    assert 0.45 < reading("damaged")[0].confidence < 0.6
-
-
-def test_the_schema_leaves_no_other_slot_and_no_other_value() -> None:
-    schema = change_schema(REASON, CHOICES)
-    assert schema["properties"]["reason"]["enum"] == [choice.value for choice in CHOICES] + [None]
-    assert schema["additionalProperties"] is False
+def test_what_is_near_to_no_value_is_none() -> None:
+    assert nearest_value(REASON, "it leaks", CHOICES, nothing_near) is None
 
 
 def test_what_it_finds_is_read_back_before_it_is_used(shop: RunningShop) -> None:
     def read_more(slot: object, text: str, choices: object) -> list[Found]:
-        return read_answer(
-            REASON, text, CHOICES, today=TODAY, embed=near("Damaged or faulty"), complete=None
-        )
+        found = nearest_value(REASON, text, CHOICES, near("Damaged or faulty"))
+        return [found] if found else []
 
     talk = Talk(shop.endpoint, read_more=read_more)
     talk.say("I want to return something HP-10426 fatima@example.com")
@@ -132,6 +77,10 @@ def test_the_model_chooses_only_between_close_intents() -> None:
     assert ranking.decided in {intent.name for intent in SERVICE.intents}
     assert not ranking.strong
     assert len(asked) == 1
+
+
+def answering(text: str) -> Callable[..., str]:
+    return lambda messages, schema: text
 
 
 @pytest.mark.parametrize("answer", ['{"intent": "none"}', '{"intent": "delete_all"}', "[1]", "{"])

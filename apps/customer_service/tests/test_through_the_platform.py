@@ -1,13 +1,17 @@
 """The assistant through the platform's own turn pipeline, against the real shop."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from apps.customer_service.assistant import ASSISTANT
 from apps.customer_service.demo_service import DEMO_SERVICE
+from apps.customer_service.model_tracker import description_of
 from apps.customer_service.models import ServiceDefinition, save_version
 from apps.customer_service.simulation import TOKEN, RunningShop, running_shop
+from modeling.state_tracking.format import slot_keys
 from praxis.accounts.models import Workspace
 from praxis.assistants.contract import (
     ActionProposed,
@@ -16,8 +20,10 @@ from praxis.assistants.contract import (
     Done,
     Event,
     Handoff,
+    LanguageModel,
     ModelUnavailable,
     Passage,
+    ScoredToken,
     StateChanged,
     Token,
     Turn,
@@ -68,11 +74,28 @@ class SilentModel:
     def stream(self, messages: object, **options: object) -> Iterator[str]:
         raise ModelUnavailable("The model server does not answer.")
 
+    def write(self, messages: object, **options: object) -> list[ScoredToken]:
+        raise ModelUnavailable("The model server does not answer.")
+
     def embed(self, texts: object) -> list[list[float]]:
         raise ModelUnavailable("The model server does not answer.")
 
 
+class ReadingModel(SilentModel):
+    """A model server that only reads the state, always the same."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.budgets: list[object] = []
+
+    def write(self, messages: object, **options: object) -> list[ScoredToken]:
+        self.budgets.append(options["timeout_seconds"])
+        return [ScoredToken(character, -0.001) for character in self.text]
+
+
 class Conversation:
+    model: LanguageModel = SilentModel()
+
     def __init__(self, workspace: Workspace, passages: list[Passage] | None = None) -> None:
         self.workspace = workspace
         self.passages = passages or []
@@ -87,7 +110,7 @@ class Conversation:
             number=self.number,
             state=self.state,
             memory=NoMemory(),
-            model=SilentModel(),
+            model=self.model,
             retrieve=lambda query, limit: self.passages[:limit],
             workspace_id=str(self.workspace.pk),
             conversation_id="c-1",
@@ -151,6 +174,26 @@ def test_it_proposes_a_change_and_makes_it_after_a_yes(
     result = next(event for event in events if isinstance(event, ActionResult))
     assert result.ok
     assert shop.shop.orders["HP-10423"]["address"]["street"] == "12 Elm Road"
+
+
+def test_the_model_reads_beside_the_rules_within_the_time_that_is_set(
+    workspace: Workspace, definition: ServiceDefinition, settings: Settings
+) -> None:
+    described = description_of(definition.service)
+    key = slot_keys(described)["reason"]
+    settings.STATE_READING_MS = 700
+    talk = Conversation(workspace)
+    talk.model = reading = ReadingModel(f"-\n{key}=Damaged or faulty")
+    talk.say("I want to return something, HP-10426, fatima@example.com")
+    talk.say("there is a hole in the glass of it")
+    slots: dict[str, Any] = talk.state["slots"]  # type: ignore[assignment]
+    assert (slots["reason"]["value"], slots["reason"]["source"]) == ("damaged", "model")
+    assert set(reading.budgets) == {0.7}
+    settings.STATE_READING_MS = 0
+    talk = Conversation(workspace)
+    talk.model = silent = ReadingModel("-")
+    talk.say("I want to return something, HP-10426, fatima@example.com")
+    assert silent.budgets == []
 
 
 def test_a_regenerated_answer_does_not_repeat_the_change(

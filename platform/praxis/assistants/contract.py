@@ -18,7 +18,7 @@ This module imports nothing of the platform, so a domain's rules can be tested w
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise as Text  # a string or a lazy translation
@@ -207,6 +207,12 @@ class Memory(Protocol):
         """Earlier messages of this conversation nearest to the query, no longer in `recent`."""
 
 
+class ScoredToken(NamedTuple):
+    text: str
+    log_probability: float
+    """Natural logarithm, as the model gave it before a grammar left tokens out."""
+
+
 class LanguageModel(Protocol):
     """The serving model with the adapter that the workspace chose for this assistant."""
 
@@ -225,6 +231,19 @@ class LanguageModel(Protocol):
         """Text pieces as they are decoded. Closing the iterator stops the decoding.
 
         Raises `ModelUnavailable` when the model server doesn't answer.
+        """
+
+    def write(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        grammar: str,
+        max_tokens: int,
+        timeout_seconds: float,
+    ) -> list[ScoredToken]:
+        """The likeliest short text that a GBNF grammar allows, for a program to read.
+
+        Raises `ModelUnavailable` when it isn't there in time; the server then stops as well.
         """
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:

@@ -14,7 +14,7 @@ import openai
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from praxis.assistants.contract import ModelUnavailable
+from praxis.assistants.contract import ModelUnavailable, ScoredToken
 
 EMBEDDING_BATCH = 32
 CONNECT_SECONDS = 3.0
@@ -92,6 +92,33 @@ class ServedModel:
             raise _unavailable(error) from error
         except httpx2.TransportError as error:  # the server died in the middle of the stream
             raise ModelUnavailable(_("The model server stopped in the middle.")) from error
+
+    def write(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        grammar: str,
+        max_tokens: int,
+        timeout_seconds: float,
+    ) -> list[ScoredToken]:
+        try:
+            answer = _chat_client().chat.completions.create(
+                model=self.name,
+                messages=[dict(message) for message in messages],  # type: ignore[misc]
+                max_tokens=max_tokens,
+                temperature=0.0,
+                logprobs=True,
+                timeout=timeout_seconds,
+                # A salt of its own keeps an engine's slot for what only grows, so that a chat in
+                # between does not throw its prefix away.
+                extra_body={"grammar": grammar, "cache_salt": f"{self.cache_salt}/write"},
+            )
+        except openai.OpenAIError as error:
+            raise _unavailable(error) from error
+        scored = answer.choices[0].logprobs
+        if scored is None or scored.content is None:
+            raise ModelUnavailable(_("The model server gives no log-probabilities."))
+        return [ScoredToken(one.token, one.logprob) for one in scored.content]
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return embed(texts)

@@ -26,7 +26,16 @@ from django.utils.translation import gettext as _
 from praxis.accounts.access import Principal
 from praxis.accounts.models import Membership
 from praxis.answer_cache.services import TurnCache
-from praxis.assistants.contract import Done, Event, ModelUnavailable, Passage, State, Token, Turn
+from praxis.assistants.contract import (
+    Done,
+    Event,
+    ModelUnavailable,
+    Passage,
+    ScoredToken,
+    State,
+    Token,
+    Turn,
+)
 from praxis.assistants.language_model import ServedModel
 from praxis.assistants.pipeline import run_turn
 from praxis.assistants.registry import get_assistant
@@ -158,6 +167,19 @@ class _ModelOfTurn:
                 if self._run.stop_outcome:
                     raise TurnStopped
                 yield piece
+
+    def write(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        grammar: str,
+        max_tokens: int,
+        timeout_seconds: float,
+    ) -> list[ScoredToken]:
+        self._before_waiting()
+        return self._model.write(
+            messages, grammar=grammar, max_tokens=max_tokens, timeout_seconds=timeout_seconds
+        )
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         self._before_waiting()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from praxis.assistants.contract import ModelUnavailable, Passage, Turn
+from praxis.assistants.contract import ModelUnavailable, Passage, ScoredToken, Turn
 
 
 class ScriptedModel:
@@ -35,6 +35,17 @@ class ScriptedModel:
                 raise ModelUnavailable("The model server does not answer at the moment.")
         finally:
             self.closed = True
+
+    def write(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        grammar: str,
+        max_tokens: int,
+        timeout_seconds: float,
+    ) -> list[ScoredToken]:
+        self.prompts.append([dict(message) for message in messages])
+        return [ScoredToken(piece, -0.01) for piece in self.pieces]
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return [[1.0, 0.0] for _text in texts]
