@@ -138,7 +138,7 @@ def _write(turn: Turn, messages: Sequence[Message], grammar: str) -> Sequence[tu
     """The model's reading; nothing when the model server is down or too slow for this turn."""
     try:
         return turn.model.write(
-            messages,
+            [{"role": one["role"], "content": one["content"]} for one in messages],
             grammar=grammar,
             max_tokens=ANSWER_TOKENS,
             timeout_seconds=settings.STATE_READING_MS / 1000,

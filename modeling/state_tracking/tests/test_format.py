@@ -96,3 +96,52 @@ def test_the_conversation_only_grows_so_that_a_prefix_cache_holds() -> None:
     after = tracker.ask([Turn(agent="Inside or outside?", user="Outside.")])
     assert after[: len(before)] == before
     assert after[len(before)] == {"role": "assistant", "content": "B\na=Bern"}
+
+
+TRIPS = ServiceText(
+    description="Book flights",
+    slots=(
+        SlotText(name="day", description="Date of departure"),
+        SlotText(name="hour", description="Time of departure"),
+        SlotText(name="airline", description="Airline to fly with"),
+    ),
+    intents=(IntentText(name="book", description="Book a flight"),),
+)
+
+
+def read(*lines: str, said: str) -> dict[str, str]:
+    tracker = Tracker(service=TRIPS)
+    tracker.ask([Turn(agent="", user=said)])
+    tracker.accept("\n".join(("A", *lines)))
+    return tracker.state
+
+
+def test_a_misspelt_name_is_written_as_it_was_said() -> None:
+    assert read("c=Laure de Clermon-tonre Air", said="With Laure de Clermont-Tonnerre Air.") == {
+        "airline": "Laure de Clermont-Tonnerre Air"
+    }
+    assert read("c=British Airways", said="With Brussels Airlines.") == {}
+
+
+def test_a_part_of_a_word_is_not_a_value() -> None:
+    assert read("c=a", said="Fly with Delta") == {}
+
+
+def test_a_day_and_a_time_go_where_they_belong() -> None:
+    assert read("b=11th of March", said="on the 11th of March") == {"day": "11th of March"}
+    assert read("a=9:45 am", "b=tomorrow", said="tomorrow at 9:45 am") == {
+        "day": "tomorrow",
+        "hour": "9:45 am",
+    }
+    assert read("a=March 3rd", "b=the 4th", said="March 3rd, no, the 4th") == {"day": "March 3rd"}
+
+
+def test_several_values_are_not_taken_back_at_once() -> None:
+    tracker = Tracker(service=TRIPS, state={"day": "tomorrow", "hour": "noon"})
+    tracker.ask([Turn(agent="", user="Leave the time open.")])
+    tracker.accept("A\nb=")
+    assert tracker.state == {"day": "tomorrow"}
+    tracker = Tracker(service=TRIPS, state={"day": "tomorrow", "hour": "noon"})
+    tracker.ask([Turn(agent="", user="With Delta.")])
+    tracker.accept("A\nc=Delta\na=\nb=")
+    assert tracker.state == {"day": "tomorrow", "hour": "noon", "airline": "Delta"}
