@@ -105,7 +105,7 @@ def medical(data: Path, rng: random.Random) -> Iterator[Item]:
                 if other != focus:
                     strangers.append((other, _window(rng.choice(other_pairs)[1], rng)))
             yield _item(
-                "medical", focus, _asked_by_people(question, rng), focus,
+                "medical", focus, asked_by_people(question, rng), focus,
                 found, others, strangers, rng,
             )  # fmt: skip
 
@@ -166,7 +166,7 @@ def _window(found: Sequence[str], rng: random.Random) -> str:
     return " ".join(found[start : start + rng.randint(2, 4)])
 
 
-def _asked_by_people(question: str, rng: random.Random) -> str:
+def asked_by_people(question: str, rng: random.Random) -> str:
     for pattern, forms in _KINDS:
         if match := re.match(pattern, question):
             return rng.choice(forms).format(match[1].strip())

@@ -117,6 +117,31 @@ def test_chinese_is_found_by_chinese(add_document: AddDocument, principal: Princ
     assert passages[0].score > passages[1].score
 
 
+def test_a_question_about_something_that_is_not_there_is_less_relevant(
+    add_document: AddDocument, principal: Principal
+) -> None:
+    add_document("shop.md", SHOP)
+    add_document("toaster.md", "# Toaster\n\nThe toaster has a warranty of two years.")
+
+    def best_score(query: str) -> float:
+        found = search(principal=principal, assistant="any", query=query, limit=2)
+        return found.passages[0].score
+
+    assert best_score("warranty of the zeppelin") < best_score("warranty of the kettle")
+
+
+def test_a_passage_says_of_which_version_it_is_and_when_that_was_added(
+    add_document: AddDocument, principal: Principal
+) -> None:
+    add_document("shop.md", SHOP)
+    version = add_document("shop.md", SHOP + "\nThe lamp has none.\n")
+    [passage] = search(
+        principal=principal, assistant="any", query="warranty of the kettle", limit=1
+    ).passages
+    assert passage.version == version.number == 2
+    assert passage.dated == version.created_at.date().isoformat()
+
+
 def test_words_alone_decide_without_an_embedding_server(
     add_document: AddDocument,
     principal: Principal,
