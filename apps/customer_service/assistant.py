@@ -52,6 +52,7 @@ from praxis.assistants.contract import (
 )
 from praxis.assistants.grounded import extractive_chain, generative_chain
 from praxis.assistants.pipeline import difference
+from praxis.assistants.remembering import remembered_chain
 
 INSTRUCTIONS = (
     "You answer questions of a shop's customers from the given documents only. "
@@ -436,6 +437,7 @@ ASSISTANT = Assistant(
     ),
     chains=(
         Chain(name="rules", propose=propose, deterministic=True),
+        _from_documents(remembered_chain()),
         _from_documents(DOCUMENTS),
         _from_documents(generative_chain(INSTRUCTIONS)),
     ),

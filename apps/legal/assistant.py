@@ -26,6 +26,7 @@ from praxis.assistants.contract import (
     Turn,
 )
 from praxis.assistants.grounded import extractive_chain, generative_chain
+from praxis.assistants.remembering import remembered_chain
 from praxis.knowledge.models import Corpus
 from praxis.knowledge.services import add_document
 
@@ -213,6 +214,7 @@ ASSISTANT = Assistant(
     ),
     chains=(
         Chain(name="interview", propose=propose_interview, deterministic=True),
+        remembered_chain(),
         _from_documents(extractive_chain()),
         _from_documents(generative_chain(INSTRUCTIONS)),
     ),

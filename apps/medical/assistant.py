@@ -33,6 +33,7 @@ from praxis.assistants.contract import (
 )
 from praxis.assistants.grounded import extractive_chain, generative_chain
 from praxis.assistants.pipeline import difference
+from praxis.assistants.remembering import remembered_chain
 
 log = logging.getLogger(__name__)
 
@@ -405,7 +406,12 @@ def _for_questions(chain: Chain) -> Chain:
     def propose(turn: Turn) -> Proposal | None:
         return chain.propose(turn) if is_document_question(turn) else None
 
-    return Chain(name=chain.name, propose=propose, deterministic=chain.deterministic)
+    return Chain(
+        name=chain.name,
+        propose=propose,
+        deterministic=chain.deterministic,
+        documents=chain.documents,
+    )
 
 
 def abstain(turn: Turn) -> Iterator[Event]:
@@ -485,6 +491,7 @@ ASSISTANT = Assistant(
     chains=(
         Chain(name="limits", propose=_propose_limit, deterministic=True),
         Chain(name="ranking", propose=_propose_ranking, deterministic=True),
+        remembered_chain(),
         _for_questions(extractive_chain()),
         _for_questions(generative_chain(INSTRUCTIONS)),
     ),

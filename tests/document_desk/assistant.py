@@ -1,9 +1,10 @@
-"""A reading desk: what the documents say, in the model's words; the address by rule."""
+"""A reading desk: what the documents say, quoted or in the model's words; the address by rule."""
 
 from collections.abc import Iterator
 
 from praxis.assistants.contract import Assistant, Chain, Event, Proposal, Token, Turn
-from praxis.assistants.grounded import generative_chain
+from praxis.assistants.grounded import extractive_chain, generative_chain
+from praxis.assistants.remembering import remembered_chain
 
 INSTRUCTIONS = (
     "You answer questions from the given documents only. Be short. If the documents don't say it, "
@@ -34,6 +35,8 @@ ASSISTANT = Assistant(
     suggestions=("Where is the desk?",),
     chains=(
         Chain(name="rules", propose=_rule, deterministic=True),
+        remembered_chain(),
+        extractive_chain(),
         generative_chain(INSTRUCTIONS),
     ),
     abstain=_abstain,

@@ -27,7 +27,9 @@ from praxis.answer_cache.models import CachedAnswer, CacheDay
 from praxis.answer_cache.wording import NEAR, meaning, normalised
 from praxis.assistants.contract import (
     Assistant,
+    Claim,
     Confidence,
+    Conflict,
     Event,
     ModelUnavailable,
     Passage,
@@ -42,11 +44,11 @@ from praxis.assistants.pipeline import CachedProposal, prompt_version
 from praxis.conversations.models import Message
 from praxis.knowledge.access import SearchedContent, searched_content
 from praxis.knowledge.models import Corpus
-from praxis.knowledge.search import SearchSettings
+from praxis.knowledge.search_settings import settings_for
 
 MOST_ENTRIES = 10_000
 """In a workspace; those that were not used for longest go first."""
-REPLAYED = frozenset(("retrieved", "token", "support", "confidence"))
+REPLAYED = frozenset(("retrieved", "conflict", "token", "support", "confidence"))
 """What an entry consists of. An answer that did anything else (a card, an action, a hand-over) is
 never kept."""
 TOLD_BY_PLATFORM = frozenset(("state_changed", "done"))
@@ -74,9 +76,10 @@ def scope_of(
         "assistant": assistant.slug,
         "prompt": prompt_version(assistant),
         "thresholds": [chosen.lower_threshold, chosen.upper_threshold],
+        "documents": [chosen.documents, chosen.documents_threshold],
         "model": [settings.LLM_MODEL, model, str(chosen.adapter_id or "")],
         "encoder": settings.EMBEDDING_MODEL,
-        "search": asdict(SearchSettings()),
+        "search": settings_for(principal.workspace, content.corpora).to_dict(),
         "language": language,
         "state": state,
     }
@@ -217,6 +220,8 @@ def _replay(events: Sequence[Mapping[str, Any]], query: str) -> Iterator[Event]:
             case "retrieved":
                 passages = tuple(Passage(**one) for one in values["citations"])
                 yield Retrieved(query=query, citations=passages)
+            case "conflict":
+                yield Conflict(claims=tuple(Claim(**one) for one in values["claims"]))
             case "token":
                 yield Token(**values)
             case "support":

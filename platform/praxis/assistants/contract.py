@@ -18,7 +18,7 @@ This module imports nothing of the platform, so a domain's rules can be tested w
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise as Text  # a string or a lazy translation
@@ -50,6 +50,10 @@ class Passage:
     """Opens the document with the span highlighted."""
     heading: str = ""
     """The headings above the span, outermost first, joined by " › "."""
+    version: int = 1
+    """Number of the document version, from 1."""
+    dated: str = ""
+    """When that version was added, as an ISO date."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -164,14 +168,46 @@ class Support(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class NotInDocuments(Event):
-    """The documents that the caller may read don't answer the question; the turn abstains."""
+    """The documents that the caller may read don't answer the question; the turn abstains.
+
+    A chain that yields it ends its own answer with that.
+    """
 
     kind: ClassVar[str] = "not_in_documents"
     confidence: float
-    """Of the best passage that was found; below `threshold`."""
+    """Of the best passage that was found."""
     threshold: float
     num_read: int
     """How many passages were weighed; 0 when the search found nothing at all."""
+    told_by: str = "threshold"
+    """`threshold`: the confidence is below it; `model`: the model read the passages and said so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What one document says on the asked point."""
+
+    citation: int
+    """Number of the passage."""
+    value: str
+    """The figure, date or yes/no in which the documents differ, verbatim."""
+    quote: str
+    """The sentence that holds it, verbatim."""
+    source_start: int
+    source_end: int
+    """Offsets of the quote in the text of the cited document version."""
+    title: str
+    version: int
+    dated: str
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conflict(Event):
+    """Documents contradict each other on what was asked; the newest first."""
+
+    kind: ClassVar[str] = "conflict"
+    claims: tuple[Claim, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,16 +231,36 @@ class Done(Event):
 # What a turn is given ----------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, kw_only=True)
+class Remembered:
+    """An earlier message of the conversation, found again."""
+
+    turn: int
+    """Which message of the person it is, or answers, from 1."""
+    role: str
+    """`user` or `assistant`."""
+    text: str
+    closeness: float
+    """Cosine to the query, from 0 to 1."""
+
+
 class Memory(Protocol):
-    """The three tiers: recent turns verbatim, a rolling summary, and the searchable archive."""
+    """The three tiers: recent turns verbatim, a rolling summary, and the searchable archive.
+
+    What the person had forgotten is in none of them.
+    """
 
     def recent(self, max_tokens: int) -> list[dict[str, str]]:
         """The newest messages as `{"role", "content"}`, oldest first, that fit the budget."""
 
-    def summary(self) -> str: ...
+    def summary(self, max_tokens: int = 200) -> str:
+        """The state, and how the person's messages before `recent` began, within the budget."""
 
-    def recall(self, query: str, limit: int = 3) -> list[str]:
-        """Earlier messages of this conversation nearest to the query, no longer in `recent`."""
+    def recall(self, query: str, limit: int = 3, *, also_recent: bool = False) -> list[Remembered]:
+        """Earlier messages of this conversation nearest to the query, the nearest first.
+
+        Those that the last `recent` returned are left out unless `also_recent`.
+        """
 
 
 class ScoredToken(NamedTuple):
@@ -300,6 +356,9 @@ class Chain:
     """Its answer follows from the question, the documents and the model alone, so the answer to a
     conversation's first question may be given again to whoever asks the same with the same rights.
     """
+    documents: Literal["", "quote", "model"] = ""
+    """How it answers from documents, if it does: by a quote or in the model's words. Of the two, the
+    one that the workspace chose speaks, and the other one steps in when the model fails."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -356,5 +415,8 @@ class Assistant:
     """Below this confidence the assistant abstains; a workspace may change it."""
     upper_threshold: float = 0.75
     """From this confidence on a deterministic chain answers at once; a workspace may change it."""
+    documents_threshold: float = 0.5
+    """Below this confidence the documents don't answer; a workspace may change it. The figure is how
+    likely the best passage's document answers, so 0.5 is "more likely than not"."""
     high_stakes: bool = False
     """Webhooks carry ids only, and answers are cached only where a workspace switches it on."""

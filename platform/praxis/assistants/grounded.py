@@ -5,23 +5,27 @@ language model say it in its own words, and afterwards checks every sentence aga
 Both stand on the same passages, so `[1]` means the same span whichever speaks.
 """
 
-import math
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from praxis.assistants.channel import as_data, channel
+from praxis.assistants.conflicts import find_conflict
 from praxis.assistants.contract import (
     Chain,
     Confidence,
     Event,
+    NotInDocuments,
     Passage,
     Proposal,
     Support,
     Token,
     Turn,
 )
+from praxis.assistants.remembering import with_memory
 from praxis.assistants.sentences import content_words, split_sentences
 from praxis.assistants.support import check_support
 
@@ -29,27 +33,8 @@ PASSAGES = 4
 PROMPT_WORDS = 160
 """Of the passages, in the model's prompt: reading is most of a small model's latency."""
 ANSWER_TOKENS = 160
-
-
-def coverage(question: str, text: str) -> float:
-    """The share of the question's content words that occur in the text, from 0 to 1."""
-    asked = set(content_words(question))
-    return len(asked & set(content_words(text))) / len(asked) if asked else 0.0
-
-
-def answer_confidence(*, retrieval_score: float, covered: float) -> float:
-    """How likely it is that the best passage answers the question, from 0 to 1.
-
-    A logistic function of the retrieval score and of the share of the question's content words in
-    the quoted window. The coefficients were set by hand; `ops/bench.py grounding` prints what a fit
-    on its development questions would give, and how well the present ones are calibrated.
-    """
-    return 1 / (
-        1 + math.exp(-(INTERCEPT + SCORE_WEIGHT * retrieval_score + COVER_WEIGHT * covered))
-    )
-
-
-INTERCEPT, SCORE_WEIGHT, COVER_WEIGHT = -4.2, 4.6, 2.6
+MEMORY_TOKENS = 200
+"""Of the conversation before, in the model's prompt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,20 +47,19 @@ class Evidence:
 
 
 def find_evidence(turn: Turn) -> Evidence | None:
-    """Retrieve once per turn and pick the quote; None when nothing was found."""
+    """Retrieve once per turn and pick the quote; None when nothing was found.
+
+    The confidence is the passage's relevance, which is fitted and calibrated where the features are
+    known: in `praxis.knowledge.search`.
+    """
     if not turn.passages:
         turn.passages.extend(turn.retrieve(turn.text, PASSAGES))
-    best: Evidence | None = None
-    for passage in turn.passages:
-        quote = _nearest_window(turn.text, passage.text)
-        confidence = answer_confidence(
-            retrieval_score=passage.score,
-            covered=coverage(turn.text, f"{passage.title} {passage.heading} {quote}"),
-        )
-        if best is None or confidence > best.confidence:
-            best = Evidence(passage=passage, quote=quote, confidence=confidence)
-    turn.documents_confidence = best.confidence if best else 0.0
-    return best
+    best = max(turn.passages, key=lambda passage: passage.score, default=None)
+    turn.documents_confidence = best.score if best else 0.0
+    if best is None:
+        return None
+    quote = _nearest_window(turn.text, best.text)
+    return Evidence(passage=best, quote=quote, confidence=best.score)
 
 
 def _nearest_window(question: str, text: str, length: int = 3) -> str:
@@ -100,6 +84,7 @@ def extractive_chain(name: str = "quote") -> Chain:
             return None
 
         def speak() -> Iterator[Event]:
+            yield from _conflict(turn)
             yield from quote_events(evidence)
 
         return Proposal(
@@ -110,7 +95,7 @@ def extractive_chain(name: str = "quote") -> Chain:
             speak=speak,
         )
 
-    return Chain(name=name, propose=propose, deterministic=True, repeatable=True)
+    return Chain(name=name, propose=propose, deterministic=True, repeatable=True, documents="quote")
 
 
 def quote_events(evidence: Evidence) -> Iterator[Event]:
@@ -120,11 +105,11 @@ def quote_events(evidence: Evidence) -> Iterator[Event]:
     yield Token(text=f"{text}\n\n{lines}\n\n[{passage.number}]")
 
 
-def generative_chain(instructions: str, name: str = "model", discount: float = 0.9) -> Chain:
+def generative_chain(instructions: str, name: str = "model") -> Chain:
     """Answers in the model's own words from the passages, then checks each sentence.
 
-    `discount` scales the evidence's confidence: a small model's paraphrase is less sure than the
-    quote that it stands on.
+    Its proposal is as sure as the quote's, because both stand on the same passages; what the model
+    makes of them is known only afterwards, and lowers the confidence then.
     """
 
     def propose(turn: Turn) -> Proposal | None:
@@ -133,42 +118,101 @@ def generative_chain(instructions: str, name: str = "model", discount: float = 0
             return None
 
         def speak() -> Iterator[Event]:
+            yield from _conflict(turn)
             pieces: list[str] = []
-            messages = grounded_messages(instructions, turn)
-            for piece in turn.model.stream(messages, max_tokens=ANSWER_TOKENS):
+            messages = with_memory(grounded_messages(instructions, turn), turn, MEMORY_TOKENS)
+            spoken = turn.model.stream(messages, max_tokens=ANSWER_TOKENS)
+            for piece in without_refusal(spoken):
                 pieces.append(piece)
                 yield Token(text=piece)
+            if not pieces:
+                yield NotInDocuments(
+                    confidence=round(evidence.confidence, 4),
+                    threshold=0.0,
+                    num_read=len(turn.passages),
+                    told_by="model",
+                )
+                return
             support = check_support("".join(pieces), turn.passages)
             yield support
-            yield _confidence_after(support, evidence.confidence * discount, name)
+            yield _confidence_after(support, evidence.confidence, name)
 
         return Proposal(
-            confidence=evidence.confidence * discount,
+            confidence=evidence.confidence,
             basis=_("How near the passages are to the question."),
             speak=speak,
         )
 
-    return Chain(name=name, propose=propose, deterministic=False, repeatable=True)
+    return Chain(
+        name=name, propose=propose, deterministic=False, repeatable=True, documents="model"
+    )
+
+
+def _conflict(turn: Turn) -> Iterator[Event]:
+    if (conflict := find_conflict(turn.text, turn.passages)) is not None:
+        yield conflict
+
+
+_REFUSALS = (
+    "the documents do not",
+    "the documents don't",
+    "the document does not",
+    "the document doesn't",
+    "the passages do not",
+    "the passages don't",
+    "the given documents do",
+    "the given passages do",
+    "the documents say nothing",
+    "i do not know",
+    "i don't know",
+    "文档没有",
+    "文档中没有",
+    "文件没有",
+    "文件中没有",
+    "资料中没有",
+    "我不知道",
+)
+"""How a model says that the passages don't answer; the first is what the shipped one learnt."""
+
+
+def without_refusal(pieces: Iterator[str]) -> Iterator[str]:
+    """The pieces as they come; none at all when the answer begins as a refusal.
+
+    The beginning is held back until it can't be one any more, and a refusal ends the decoding.
+    """
+    held, decided = "", False
+    with closing(pieces):  # type: ignore[type-var]  # a generator behind the Iterator
+        for piece in pieces:
+            if decided:
+                yield piece
+                continue
+            held += piece
+            begun = held.strip().lower().replace("’", "'")
+            if begun.startswith(_REFUSALS):
+                return
+            if not any(refusal.startswith(begun) for refusal in _REFUSALS):
+                decided = True
+                yield held
+        if not decided and held.strip():
+            yield held
 
 
 def grounded_messages(instructions: str, turn: Turn) -> list[dict[str, str]]:
     """The prompt: instructions (a stable, cached prefix), labelled passages, the question."""
     budget = PROMPT_WORDS
-    parts = []
+    lines = []
     for passage in turn.passages:
         window = _nearest_window(turn.text, passage.text, length=5)
-        words = window.split()
+        words = as_data(window).split()
         if budget <= 0:
             break
-        parts.append(f"[{passage.number}] {passage.title}: {' '.join(words[:budget])}")
+        lines.append(f"[{passage.number}] {as_data(passage.title)}: {' '.join(words[:budget])}")
         budget -= len(words)
-    sources = "\n".join(parts)
     return [
         {"role": "system", "content": instructions},
         {
             "role": "user",
-            # The passages are data in a labelled channel; what they say is never an instruction.
-            "content": f"<documents>\n{sources}\n</documents>\n\nQuestion: {turn.text}\n"
+            "content": f"{channel('documents', lines)}\n\nQuestion: {turn.text}\n"
             "Answer in at most three sentences, only from the documents.",
         },
     ]

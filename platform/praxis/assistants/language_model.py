@@ -14,6 +14,7 @@ import openai
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from praxis.assistants.channel import without_control_tokens
 from praxis.assistants.contract import ModelUnavailable, ScoredToken
 
 EMBEDDING_BATCH = 32
@@ -68,7 +69,7 @@ class ServedModel:
     ) -> Iterator[str]:
         request: dict[str, Any] = {
             "model": self.name,
-            "messages": [dict(message) for message in messages],
+            "messages": [_as_sent(message) for message in messages],
             "max_tokens": max_tokens,
             "temperature": temperature,
             "stream": True,
@@ -122,6 +123,12 @@ class ServedModel:
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return embed(texts)
+
+
+def _as_sent(message: Mapping[str, str]) -> dict[str, str]:
+    """What a person or a document wrote must not end its message: servers tokenise the text of a
+    control token as the token itself."""
+    return {**message, "content": without_control_tokens(message["content"])}
 
 
 def embed(texts: Sequence[str]) -> list[list[float]]:

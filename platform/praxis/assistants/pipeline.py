@@ -67,13 +67,30 @@ class Decision:
     reason: str
 
 
-def arbitrate(candidates: Iterable[Candidate], *, lower: float, upper: float) -> Decision:
+def arbitrate(
+    candidates: Iterable[Candidate],
+    *,
+    lower: float,
+    upper: float,
+    documents: str = "quote",
+    documents_lower: float = 0.0,
+) -> Decision:
     """The two-chain rule: sure rules speak; else the surest chain; below `lower` nobody does.
 
-    Rules win a tie, because what they say can be traced to the rule.
+    Rules win a tie, because what they say can be traced to the rule. Of two chains that answer from
+    the same documents the one of the kind `documents` is weighed, `quote` or `model`; the confidence
+    of both rests on the same passages, so it can't tell which wording is the better one. Below
+    `documents_lower` neither is: the documents don't answer.
     """
+    candidates = [
+        item
+        for item in candidates
+        if not item.chain.documents or item.proposal.confidence >= documents_lower
+    ]
+    kinds = {item.chain.documents for item in candidates}
+    weighed = {"", documents} if documents in kinds else {"", *kinds}
     ranked = sorted(
-        candidates,
+        (item for item in candidates if item.chain.documents in weighed),
         key=lambda item: (item.proposal.confidence, item.chain.deterministic),
         reverse=True,
     )
@@ -81,10 +98,18 @@ def arbitrate(candidates: Iterable[Candidate], *, lower: float, upper: float) ->
     if rules and rules[0].proposal.confidence >= upper:
         return Decision(chosen=rules[0], reserve=None, reason="rules_above_upper_threshold")
     if ranked and ranked[0].proposal.confidence >= lower:
-        reserve = rules[0] if rules and rules[0] is not ranked[0] else None
-        if reserve is not None and reserve.proposal.confidence < lower:
-            reserve = None
-        return Decision(chosen=ranked[0], reserve=reserve, reason="highest_confidence")
+        able = (
+            item
+            for item in candidates
+            if item.chain.deterministic
+            and item is not ranked[0]
+            and item.proposal.confidence >= lower
+        )
+        return Decision(
+            chosen=ranked[0],
+            reserve=max(able, key=lambda item: item.proposal.confidence, default=None),
+            reason="highest_confidence",
+        )
     return Decision(
         chosen=None,
         reserve=None,
@@ -108,15 +133,17 @@ def run_turn(
     *,
     lower: float,
     upper: float,
+    documents: str = "quote",
+    documents_lower: float = 0.0,
     cache: AnswerCache | None = None,
 ) -> Iterator[Event]:
     """Yield the events of one turn; `Done`, with the receipt, is always the last.
 
-    A failing model server ends the turn with outcome "failed" and a sentence for the person. Any
-    other exception is a bug and propagates.
+    `documents`, `documents_lower`: see `arbitrate`. A failing model server ends the turn with outcome "failed" and a sentence for the person. Any other exception is
+    a bug and propagates.
     """
     with translation.override(turn.language):
-        yield from _Run(assistant, turn, lower, upper, cache).events()
+        yield from _Run(assistant, turn, lower, upper, documents, documents_lower, cache).events()
 
 
 class _Run:
@@ -128,15 +155,19 @@ class _Run:
         turn: Turn,
         lower: float,
         upper: float,
+        documents: str,
+        documents_lower: float,
         cache: AnswerCache | None,
     ) -> None:
         self.assistant, self.turn, self.lower, self.upper = assistant, turn, lower, upper
+        self.documents, self.documents_lower = documents, documents_lower
         self.cache = cache
         self.cached: CachedProposal | None = None
         self.started = time.monotonic()
         self.first_token_ms: float | None = None
         self.text: list[str] = []
         self.handed_over = False
+        self.not_in_documents = False
         self.confidence: Confidence | None = None
         self.retrieved_told = False
         self.chain = ""
@@ -163,7 +194,13 @@ class _Run:
                 turn.state = state
                 yield StateChanged(changes=changes, state=state)
         self._collect()
-        decision = arbitrate(self.candidates, lower=self.lower, upper=self.upper)
+        decision = arbitrate(
+            self.candidates,
+            lower=self.lower,
+            upper=self.upper,
+            documents=self.documents,
+            documents_lower=self.documents_lower,
+        )
         self.reason = decision.reason
         if decision.chosen is None:
             if self.skipped and not self.candidates:
@@ -182,12 +219,17 @@ class _Run:
             self.skipped[decision.chosen.chain.name] = str(error)
             self.reason = "model_unavailable"
             yield from self._speak(decision.reserve)
+        if self.not_in_documents:
+            self.reason = "model_found_no_answer"
+            yield from self._relay(assistant.abstain(turn))
+            yield self._done("abstained")
+            return
         yield self._done("answered")
 
     def _not_in_documents(self, confidence: float) -> NotInDocuments:
         return NotInDocuments(
             confidence=round(confidence, 4),
-            threshold=self.lower,
+            threshold=max(self.lower, self.documents_lower),
             num_read=len(self.turn.passages),
         )
 
@@ -211,14 +253,15 @@ class _Run:
             if proposal is None:
                 continue
             self.candidates.append(Candidate(chain=chain, proposal=proposal))
-            if chain.deterministic and proposal.confidence >= self.upper:
+            sure = chain.deterministic and proposal.confidence >= self.upper
+            if sure and chain.documents in ("", self.documents):
                 return  # nothing can overrule it, so the slower chains are not asked
 
     def _speak(self, candidate: Candidate) -> Iterator[Event]:
         self.chain, self.cached = candidate.chain.name, candidate.cached
         self.retrieved_told = candidate.cached is not None or self.retrieved_told
         yield from self._relay(candidate.proposal.speak())
-        if self.confidence is None:
+        if self.confidence is None and not self.not_in_documents:
             proposal = candidate.proposal
             self.confidence = Confidence(
                 value=proposal.confidence,
@@ -243,6 +286,8 @@ class _Run:
                     self.confidence = event
                 elif isinstance(event, Handoff):
                     self.handed_over = True
+                elif isinstance(event, NotInDocuments):
+                    self.not_in_documents = True
                 elif isinstance(event, StateChanged):
                     self.turn.state = event.state
                 yield event
@@ -268,7 +313,11 @@ class _Run:
                 for item in self.candidates
             ],
             "skipped": self.skipped,
-            "thresholds": {"lower": self.lower, "upper": self.upper},
+            "thresholds": {
+                "lower": self.lower,
+                "upper": self.upper,
+                "documents": self.documents_lower,
+            },
             "passages": [_span(passage) for passage in self.turn.passages],
             "first_token_ms": self.first_token_ms,
             "total_ms": self._elapsed_ms(),

@@ -28,5 +28,6 @@ def defaults_of(assistant: Assistant) -> dict[str, Any]:
     return {
         "lower_threshold": assistant.lower_threshold,
         "upper_threshold": assistant.upper_threshold,
+        "documents_threshold": assistant.documents_threshold,
         "cache_answers": not assistant.high_stakes,
     }

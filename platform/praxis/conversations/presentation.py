@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.template.loader import select_template
+from django.utils.dateparse import parse_date
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
@@ -38,6 +39,7 @@ class ShownMessage:
     also_read: list[dict[str, Any]]
     has_doubts: bool
     not_in_documents: dict[str, Any] | None
+    conflict: dict[str, Any] | None
     cards: list[ShownCard]
     actions: list[dict[str, Any]]
     proposals: list[dict[str, Any]]
@@ -128,6 +130,7 @@ def _present(
         also_read=[one for one in citations if one["number"] not in numbers],
         has_doubts=any(sentence["citation"] is None for sentence in sentences),
         not_in_documents=_missing(message.last_event("not_in_documents")),
+        conflict=_dated(message.last_event("conflict")),
         cards=[_draw(event, message, principal) for event in message.events_of("card")],
         actions=message.events_of("action_result"),
         proposals=proposals,
@@ -170,6 +173,23 @@ def _missing(event: dict[str, Any] | None) -> dict[str, Any] | None:
         "num_read": event["num_read"],
         "percent": round(100 * event["confidence"]),
         "threshold_percent": round(100 * event["threshold"]),
+        "told_by": event.get("told_by", "threshold"),
+    }
+
+
+def _dated(conflict: dict[str, Any] | None) -> dict[str, Any] | None:
+    """With each claim's day as a date, so that the page writes it in the reader's language."""
+    if conflict is None:
+        return None
+    return {
+        "claims": [
+            {
+                **claim,
+                "quote": visible(claim["quote"]),
+                "added_on": parse_date(claim["dated"]) if claim["dated"] else None,
+            }
+            for claim in conflict["claims"]
+        ]
     }
 
 

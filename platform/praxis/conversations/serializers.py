@@ -20,6 +20,7 @@ def message_to_dict(message: Message) -> dict[str, Any]:
         "events": message.events,
         "citations": message.citations,
         "not_in_documents": _without_kind(message.last_event("not_in_documents")),
+        "conflict": _without_kind(message.last_event("conflict")),
         "confidence": _without_kind(message.last_event("confidence")),
         "state_after": message.state_after,
         "receipt": message.receipt,

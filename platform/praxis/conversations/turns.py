@@ -292,7 +292,7 @@ def _events(run: Run) -> Iterator[Event]:
         text=run.question.text,
         number=run.question.turn,
         state=copy.deepcopy(run.state),
-        memory=ConversationMemory(question=run.question, state=run.state, model=model),
+        memory=ConversationMemory(leaf_id=run.question.parent_id, state=run.state, model=model),
         model=model,
         retrieve=retrieve,
         workspace_id=str(principal.workspace.pk),
@@ -306,6 +306,8 @@ def _events(run: Run) -> Iterator[Event]:
         turn,
         lower=chosen.lower_threshold,
         upper=chosen.upper_threshold,
+        documents=chosen.documents,
+        documents_lower=chosen.documents_threshold,
         cache=run.cache,
     )
 

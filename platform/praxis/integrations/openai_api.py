@@ -261,6 +261,7 @@ def _extension(body: ChatRequest, answer: Message) -> dict[str, Any]:
         "citations": answer.citations,
         "support": answer.last_event("support"),
         "not_in_documents": answer.last_event("not_in_documents"),
+        "conflict": answer.last_event("conflict"),
         "confidence": confidence,
         "state": answer.state_after,
         "cards": answer.events_of("card"),

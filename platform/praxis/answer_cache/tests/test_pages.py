@@ -59,7 +59,8 @@ def test_the_settings_page_switches_it(
     returns: Corpus, ask: Ask, admin: User, client_for: ClientFor, workspace: Workspace
 ) -> None:
     address = reverse("assistants:edit", args=[workspace.slug, "desk"])
-    values = {"enabled": "on", "lower_threshold": "0.35", "upper_threshold": "0.75"}
+    values = {"enabled": "on", "lower_threshold": "0", "upper_threshold": "0.75"}
+    values |= {"documents_threshold": "0", "documents": "model"}
     fields = {f"desk-{name}": value for name, value in values.items()}
     refused = client_for(admin).post(address, {**fields, "desk-cache_hours": "9000"})
     assert "1 to 8760 hours" in refused.content.decode()

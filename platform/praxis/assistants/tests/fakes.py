@@ -3,7 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from praxis.assistants.contract import ModelUnavailable, Passage, ScoredToken, Turn
+from praxis.assistants.contract import (
+    ModelUnavailable,
+    Passage,
+    Remembered,
+    ScoredToken,
+    Turn,
+)
 
 
 class ScriptedModel:
@@ -51,15 +57,26 @@ class ScriptedModel:
         return [[1.0, 0.0] for _text in texts]
 
 
-class NoMemory:
+class FixedMemory:
+    """Remembers what it was made with; nothing by default."""
+
+    def __init__(
+        self,
+        *,
+        recent: Sequence[dict[str, str]] = (),
+        summary: str = "",
+        archive: Sequence[Remembered] = (),
+    ) -> None:
+        self._recent, self._summary, self._archive = list(recent), summary, list(archive)
+
     def recent(self, max_tokens: int) -> list[dict[str, str]]:
-        return []
+        return self._recent
 
-    def summary(self) -> str:
-        return ""
+    def summary(self, max_tokens: int = 200) -> str:
+        return self._summary
 
-    def recall(self, query: str, limit: int = 3) -> list[str]:
-        return []
+    def recall(self, query: str, limit: int = 3, *, also_recent: bool = False) -> list[Remembered]:
+        return self._archive[:limit]
 
 
 def make_passage(number: int, text: str, *, score: float = 0.8, title: str = "Policy") -> Passage:
@@ -85,7 +102,7 @@ def make_turn(
         text=text,
         number=more.pop("number", 1),
         state=more.pop("state", {}),
-        memory=NoMemory(),
+        memory=more.pop("memory", FixedMemory()),
         model=model or ScriptedModel("Hello", " there."),
         retrieve=lambda query, limit: list(passages)[:limit],
         workspace_id="w",

@@ -97,6 +97,39 @@ class TestArbiter:
         assert arbitrate([], lower=0.1, upper=0.5).reason == "no_chain_had_an_answer"
 
 
+def from_documents(kind: str, confidence: float) -> Chain:
+    base = asks_model(confidence) if kind == "model" else says("quote", confidence)
+    return replace(base, documents=kind)  # type: ignore[arg-type]
+
+
+class TestWordingOfDocuments:
+    """Two chains that stand on the same passages: the workspace says which of them speaks."""
+
+    chains = (from_documents("quote", 0.9), from_documents("model", 0.9))
+
+    def run(self, documents: str, *chains: Chain, **more: object) -> list[Event]:
+        turn = make_turn("q", **more)  # type: ignore[arg-type]
+        assistant = assistant_with(*(chains or self.chains))
+        return list(run_turn(assistant, turn, lower=0.3, upper=0.8, documents=documents))
+
+    def test_the_quote_speaks_where_quotes_are_wanted(self) -> None:
+        assert text_of(self.run("quote")) == "quote"
+
+    def test_the_model_speaks_where_its_words_are_wanted(self) -> None:
+        assert text_of(self.run("model")) == "Hello there."
+
+    def test_the_quote_steps_in_when_the_model_fails(self) -> None:
+        events = self.run("model", model=ScriptedModel("lost", fails_after=0))
+        assert text_of(events) == "quote"
+        assert done_of(events).receipt["reason"] == "model_unavailable"
+
+    def test_an_assistant_with_one_of_them_uses_that_one(self) -> None:
+        assert text_of(self.run("model", from_documents("quote", 0.9))) == "quote"
+
+    def test_a_surer_rule_still_speaks_first(self) -> None:
+        assert text_of(self.run("model", says("rule", 0.95), *self.chains)) == "rule"
+
+
 class TestOrder:
     def test_a_guard_ends_the_turn_before_anything_else(self) -> None:
         def never(turn: Turn) -> Proposal:
