@@ -32,12 +32,28 @@ class Installation:
     admin: str = ""
     password: str = ""
     started_seconds: float = 0.0
+    domain_apps: str = ""
     log: list[str] = field(default_factory=list)
 
     @property
     def services(self) -> dict[str, str]:
         found: dict[str, str] = json.loads((self.var / "run" / "services.json").read_text())
         return found
+
+    def connect_django(self) -> None:
+        """The platform's models and services in this process, on the installation's database.
+
+        Once in a process, and before anything else imports Django's settings.
+        """
+        os.environ.update(
+            self.services,
+            PRAXIS_VAR=str(self.var),
+            PRAXIS_DOMAIN_APPS=self.domain_apps,
+            DJANGO_SETTINGS_MODULE="praxis.settings",
+        )
+        import django
+
+        django.setup()
 
     def sign_in(self) -> httpx.Client:
         """A browser-like client with the administrator's session; `client.csrf` headers are set."""
@@ -101,7 +117,9 @@ def running(
         stderr=subprocess.STDOUT,
         text=True,
     )
-    installation = Installation(process=process, var=var)
+    installation = Installation(
+        process=process, var=var, domain_apps=variables.get("PRAXIS_DOMAIN_APPS", "")
+    )
     ready = threading.Event()
     threading.Thread(target=_read, args=(installation, ready), daemon=True).start()
     try:

@@ -1,7 +1,7 @@
 """The memory of one turn: recent messages, a rolling summary, and the searchable archive.
 
 All three look only at the path from the root to the question, so that another branch of the
-conversation is never remembered.
+conversation is never remembered, and leave out what the person had forgotten.
 """
 
 import re
@@ -10,15 +10,18 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import QuerySet
 from django.db.models.functions import Left
 from pgvector.django import CosineDistance
 
-from praxis.assistants.contract import LanguageModel, State
+from praxis.assistants.contract import LanguageModel, Remembered, State
+from praxis.assistants.language_model import ServedModel
 from praxis.conversations.models import Message, MessageEmbedding
 
 MAX_RECENT = 60
-SUMMARY_SENTENCES = 16
 SUMMARY_FIRST = 4
+"""Of the older messages, the oldest that a full summary keeps: what a conversation is about is
+mostly said at its beginning."""
 SENTENCE_CHARACTERS = 160
 RECALLED_CHARACTERS = 800
 FURTHEST = 0.8
@@ -57,20 +60,20 @@ def estimate_tokens(text: str) -> int:
 
 
 class ConversationMemory:
-    """Implements `contract.Memory` for the messages before `question`."""
+    """Implements `contract.Memory` for the path that ends at the message `leaf_id`."""
 
-    def __init__(self, *, question: Message, state: State, model: LanguageModel) -> None:
-        self._parent_id = question.parent_id
+    def __init__(self, *, leaf_id: UUID | None, state: State, model: LanguageModel) -> None:
+        self._leaf_id = leaf_id
         self._state = state
         self._model = model
         self._recent_ids: set[UUID] = set()
 
     def recent(self, max_tokens: int) -> list[dict[str, str]]:
-        """The newest messages before the question that fit, oldest first."""
-        ids = path_ids(self._parent_id, MAX_RECENT)
+        """The newest messages that fit, oldest first."""
+        ids = path_ids(self._leaf_id, MAX_RECENT)
         spoken = {
             message_id: (role, text)
-            for message_id, role, text in Message.objects.filter(pk__in=ids)
+            for message_id, role, text in Message.objects.filter(pk__in=ids, remembered=True)
             .exclude(text="")
             .exclude(role=Message.Role.SYSTEM)
             .values_list("pk", "role", "text")
@@ -87,41 +90,76 @@ class ConversationMemory:
             messages.append({"role": spoken_by, "content": text})
         return messages[::-1]
 
-    def summary(self) -> str:
-        """What is known, and how the person's older messages began. Empty when there are none."""
+    def summary(self, max_tokens: int = 200) -> str:
+        """What is known, and how the person's older messages began. Empty when there are none.
+
+        The state comes first. Of the beginnings the first few and as many of the newest as fit are
+        kept; the summary rolls on without a model, so it costs nothing and invents nothing.
+        """
         lines = [f"{key}: {_short(value)}" for key, value in self._state.items() if value]
-        ids = [one for one in path_ids(self._parent_id) if one not in self._recent_ids]
+        left = max_tokens - sum(map(estimate_tokens, lines))
+        older = [f"- {sentence}" for sentence in self._older_beginnings()]
+        first, newest = older[:SUMMARY_FIRST], older[SUMMARY_FIRST:]
+        kept_first = _fitting(first, left)
+        left -= sum(map(estimate_tokens, kept_first))
+        kept_newest = _fitting(newest[::-1], left)[::-1] if len(kept_first) == len(first) else []
+        gap = ["…"] if len(kept_first) + len(kept_newest) < len(older) else []
+        return "\n".join([*_fitting(lines, max_tokens), *kept_first, *gap, *kept_newest])
+
+    def _older_beginnings(self) -> list[str]:
+        ids = [one for one in path_ids(self._leaf_id) if one not in self._recent_ids]
         beginnings = dict(
-            Message.objects.filter(pk__in=ids, role=Message.Role.USER).values_list(
+            Message.objects.filter(pk__in=ids, role=Message.Role.USER, remembered=True).values_list(
                 "pk", Left("text", EMBEDDED_CHARACTERS)
             )
         )
-        older = [_first_sentence(beginnings[one]) for one in reversed(ids) if one in beginnings]
-        if len(older) > SUMMARY_SENTENCES:
-            newest = SUMMARY_SENTENCES - SUMMARY_FIRST
-            older = [*older[:SUMMARY_FIRST], "…", *older[-newest:]]
-        return "\n".join([*lines, *(f"- {sentence}" for sentence in older)])
+        return [_first_sentence(beginnings[one]) for one in reversed(ids) if one in beginnings]
 
-    def recall(self, query: str, limit: int = 3) -> list[str]:
+    def recall(self, query: str, limit: int = 3, *, also_recent: bool = False) -> list[Remembered]:
         """Earlier messages nearest to the query. Raises `ModelUnavailable`."""
-        candidates = set(path_ids(self._parent_id)) - self._recent_ids
+        candidates = set(path_ids(self._leaf_id))
+        if not also_recent:
+            candidates -= self._recent_ids
         if not candidates or not query.strip():
             return []
         [vector] = self._model.embed([query[:EMBEDDED_CHARACTERS]])
         nearest = (
-            MessageEmbedding.objects.filter(message__in=candidates)
+            MessageEmbedding.objects.filter(message__in=candidates, message__remembered=True)
             .annotate(distance=CosineDistance("vector", vector))
             .filter(distance__lt=FURTHEST)
             .order_by("distance", "pk")
-            .values_list("message__text", flat=True)
+            .values_list("message__turn", "message__role", "message__text", "distance")
         )
-        return [text[:RECALLED_CHARACTERS] for text in nearest[:limit]]
+        return [
+            Remembered(
+                turn=turn,
+                role="user" if role == Message.Role.USER else "assistant",
+                text=text[:RECALLED_CHARACTERS],
+                closeness=round(1 - distance, 4),
+            )
+            for turn, role, text, distance in nearest[:limit]
+        ]
+
+
+def remembered_messages(leaf_id: UUID | None, *, containing: str = "") -> QuerySet[Message]:
+    """What is remembered of a path, the newest turn first; `containing`: whole turns with it."""
+    found = Message.objects.filter(pk__in=path_ids(leaf_id), remembered=True).exclude(text="")
+    if containing:
+        found = found.filter(turn__in=found.filter(text__icontains=containing).values("turn"))
+    return found.order_by("-turn", "created_at", "pk")
+
+
+def summary_of(leaf_id: UUID | None, *, recent_tokens: int = 200, max_tokens: int = 400) -> str:
+    """The summary as a person sees it: without the state, which the page shows as fields."""
+    memory = ConversationMemory(leaf_id=leaf_id, state={}, model=ServedModel())
+    memory.recent(recent_tokens)
+    return memory.summary(max_tokens)
 
 
 def embed_messages(leaf_id: UUID, model: LanguageModel) -> None:
     """Write the missing vectors of the path, the newest first. Raises `ModelUnavailable`."""
     missing = list(
-        Message.objects.filter(pk__in=path_ids(leaf_id), embedding=None)
+        Message.objects.filter(pk__in=path_ids(leaf_id), embedding=None, remembered=True)
         .exclude(text="")
         .order_by("-created_at", "pk")
         .values_list("pk", "text")[:EMBEDDED_AT_ONCE]
@@ -151,6 +189,17 @@ def state_before(parent: Message | None) -> State:
         )
     )
     return next((dict(states[one]) for one in ids if one in states), {})
+
+
+def _fitting(lines: Sequence[str], max_tokens: int) -> list[str]:
+    """The first lines that fit together."""
+    kept: list[str] = []
+    for line in lines:
+        max_tokens -= estimate_tokens(line)
+        if max_tokens < 0:
+            break
+        kept.append(line)
+    return kept
 
 
 def _first_sentence(text: str) -> str:

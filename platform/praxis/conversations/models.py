@@ -151,6 +151,9 @@ class Message(models.Model):
     state_after = models.JSONField(null=True, blank=True)
     """The state after the answer; None until there is one."""
     receipt = models.JSONField(default=dict, blank=True)
+    remembered = models.BooleanField(default=True, db_default=True)
+    """False: the person had it forgotten. It stays in the transcript and in no prompt; see
+    `praxis.conversations.memory`."""
     author = models.ForeignKey(
         User, models.SET_NULL, null=True, blank=True, related_name="messages_written"
     )

@@ -18,7 +18,13 @@ from praxis.assistants.registry import all_assistants, get_assistant
 from praxis.conversations import turns
 from praxis.conversations.access import own_conversations, require_own, require_own_or
 from praxis.conversations.memory import path_ids, state_before
-from praxis.conversations.models import Conversation, Feedback, Message, StateCorrection
+from praxis.conversations.models import (
+    Conversation,
+    Feedback,
+    Message,
+    MessageEmbedding,
+    StateCorrection,
+)
 from praxis.conversations.serializers import conversation_to_dict, message_event
 from praxis.integrations.events import emit
 
@@ -355,6 +361,41 @@ def correct_state(
             data=message_event(answer) if answer else {"conversation": str(conversation.pk)},
         )
     return conversation
+
+
+def forget(
+    *,
+    principal: Principal,
+    conversation: Conversation,
+    turn: int | None = None,
+    containing: str = "",
+) -> int:
+    """Take turns of the shown branch out of the memory; returns how many messages that were.
+
+    `turn`: the person's message of that number and the answer to it. `containing`: every turn in
+    which the text stands. With neither: all of them, and what was understood from them. The
+    transcript keeps its messages.
+    """
+    require_own_or(principal, conversation, Role.ADMIN)
+    with transaction.atomic():
+        conversation = _lock(conversation)
+        found = Message.objects.filter(pk__in=path_ids(conversation.head_id), remembered=True)
+        if turn is not None:
+            found = found.filter(turn=turn)
+        elif containing:
+            turns_with = found.filter(text__icontains=containing).values("turn")
+            found = found.filter(turn__in=turns_with)
+        ids = list(found.values_list("pk", flat=True))
+        MessageEmbedding.objects.filter(message__in=ids).delete()
+        Message.objects.filter(pk__in=ids).update(remembered=False)
+        if turn is None and not containing and conversation.state:
+            conversation.state = {}
+            conversation.save(update_fields=["state", "updated_at"])
+            Message.objects.filter(pk=conversation.head_id, state_after__isnull=False).update(
+                state_after={}
+            )
+        record(principal, "conversation.forget", conversation, messages=len(ids))
+    return len(ids)
 
 
 def clean_value(value: str) -> str:

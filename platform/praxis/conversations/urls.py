@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from praxis.conversations import stream_views, views
+from praxis.conversations import memory_views, stream_views, views
 
 app_name = "conversations"
 
@@ -22,6 +22,8 @@ urlpatterns = [
     path(f"{CONVERSATION}close/", views.close, name="close"),
     path(f"{CONVERSATION}rename/", views.rename, name="rename"),
     path(f"{CONVERSATION}delete/", views.delete, name="delete"),
+    path(f"{CONVERSATION}memory/", memory_views.memory, name="memory"),
+    path(f"{CONVERSATION}memory/forget/", memory_views.forget, name="forget"),
     path(f"{CONVERSATION}export.json", views.export_json, name="export_json"),
     path(f"{CONVERSATION}export.md", views.export_markdown, name="export_markdown"),
     path(MESSAGE, views.message, name="message"),

@@ -11,6 +11,7 @@ from praxis.accounts.access import Principal
 from praxis.assistants.contract import Assistant
 from praxis.conversations import services
 from praxis.conversations.access import conversations_of, get_conversation, get_message
+from praxis.conversations.memory import remembered_messages, summary_of
 from praxis.conversations.models import Conversation, Message
 from praxis.conversations.serializers import conversation_to_dict, message_to_dict
 from praxis.conversations.stream_views import event_stream
@@ -183,6 +184,47 @@ def create_feedback(request: AuthedRequest, message_id: UUID, body: NewFeedback)
     return Status(
         201, {"message": str(message_id), "thumb": feedback.thumb, "review": feedback.review}
     )
+
+
+@router.get(
+    "/conversations/{uuid:conversation_id}/memory", summary="What is remembered of a conversation"
+)
+def read_memory(
+    request: AuthedRequest, conversation_id: UUID, page: Query[Page], q: str = ""
+) -> dict[str, Any]:
+    """The summary of the older messages, and the archive, the newest first; `q` searches in it."""
+    request.auth.require_scope("conversations:read")
+    conversation = get_conversation(request.auth, conversation_id)
+    archive = remembered_messages(conversation.head_id, containing=q)
+    return {
+        "state": conversation.state,
+        "summary": summary_of(conversation.head_id).splitlines(),
+        "count": archive.count(),
+        "items": [
+            {"id": str(one.pk), "turn": one.turn, "role": one.role, "text": one.text}
+            for one in archive[page.offset : page.offset + page.limit]
+        ],
+    }
+
+
+@router.delete(
+    "/conversations/{uuid:conversation_id}/memory",
+    response={200: dict[str, Any]},
+    summary="Forget turns of a conversation",
+)
+def forget_memory(
+    request: AuthedRequest, conversation_id: UUID, turn: int | None = None, q: str = ""
+) -> dict[str, Any]:
+    """`turn`: that one; `q`: those in which it stands; neither: all, and the understood state.
+    The transcript keeps the messages."""
+    request.auth.require_scope("conversations:write")
+    count = services.forget(
+        principal=request.auth,
+        conversation=get_conversation(request.auth, conversation_id),
+        turn=turn,
+        containing=q,
+    )
+    return {"forgotten": count}
 
 
 @router.patch("/conversations/{uuid:conversation_id}/state", summary="Correct the understood state")
