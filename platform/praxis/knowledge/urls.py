@@ -16,5 +16,6 @@ urlpatterns = [
     path("documents/<uuid:document_id>/", views.document, name="document"),
     path("documents/<uuid:document_id>/delete/", views.delete_document, name="delete_document"),
     path("versions/<uuid:version_id>/chunks/", views.chunks, name="chunks"),
+    path("versions/<uuid:version_id>/pages/<int:number>.png", views.page, name="page"),
     path("versions/<uuid:version_id>/file/", views.download, name="download"),
 ]

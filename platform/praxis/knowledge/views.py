@@ -22,6 +22,8 @@ from praxis.knowledge import display, services
 from praxis.knowledge.access import corpora_of, get_corpus, get_document, get_version
 from praxis.knowledge.forms import CorpusForm
 from praxis.knowledge.models import Corpus, Document, DocumentVersion, versions_without_text
+from praxis.knowledge.page_pictures import has_pictures, page_picture
+from praxis.knowledge.parsing.blocks import Refused
 from praxis.knowledge.parsing.formats import MAX_FILE_BYTES, SUFFIXES
 from praxis.knowledge.parsing.sentences import sentence
 from praxis.knowledge.search import Found, as_passages, search
@@ -203,10 +205,8 @@ def document(request: HttpRequest, workspace: str, document_id: UUID) -> HttpRes
     principal = enter_workspace(request, workspace)
     found = get_document(principal, document_id)
     version = _version_asked_for(request, principal, found)
-    start, end = _number(request, "start"), _number(request, "end")
-    span = None
-    if start is not None and end is not None and 0 <= start < end <= len(version.text):
-        span = (start, end)
+    span = _span(request, version)
+    cited_page = version.page_of(span[0]) if span and has_pictures(version) else None
     return render(
         request,
         "knowledge/document.html",
@@ -221,9 +221,18 @@ def document(request: HttpRequest, workspace: str, document_id: UUID) -> HttpRes
             "notes": [sentence(code, values) for code, values in version.notes],
             "part": display.part_of(version, number=_number(request, "part"), span=span),
             "span": span,
-            "passage_missing": start is not None and span is None,
+            "cited_page": cited_page,
+            "passage_missing": "start" in request.GET and span is None,
         },
     )
+
+
+def _span(request: HttpRequest, version: DocumentVersion) -> tuple[int, int] | None:
+    """`?start=&end=` as a span of the version's text; None without a sensible one."""
+    start, end = _number(request, "start"), _number(request, "end")
+    if start is None or end is None or not 0 <= start < end <= len(version.text):
+        return None
+    return start, end
 
 
 def _version_asked_for(
@@ -278,6 +287,23 @@ def chunks(request: HttpRequest, workspace: str, version_id: UUID) -> HttpRespon
             "document": version.document,
             "page": Paginator(rows, CHUNKS_A_PAGE).get_page(request.GET.get("page")),
         },
+    )
+
+
+@login_required
+@require_GET
+def page(request: HttpRequest, workspace: str, version_id: UUID, number: int) -> HttpResponse:
+    """A page of a PDF as a picture, with `?start=&end=` marked."""
+    principal = enter_workspace(request, workspace)
+    version = get_version(principal, version_id)
+    if not has_pictures(version) or not 1 <= number <= len(version.page_starts):
+        raise Http404
+    try:
+        picture = page_picture(version, number, _span(request, version))
+    except Refused as refusal:
+        raise Http404 from refusal
+    return HttpResponse(
+        picture, content_type="image/png", headers={"Cache-Control": "private, max-age=3600"}
     )
 
 
