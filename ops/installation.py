@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -79,6 +80,61 @@ class Installation:
         found = re.search(r'id="secret">([^<]+)<', page)
         assert found, f"the page shows no new key: {page[:500]}"
         return found[1]
+
+    def rest(self, *scopes: str, role: str = "owner") -> httpx.Client:
+        """A client of the REST API with a new key."""
+        key = self.make_key(self.sign_in(), *scopes, role=role)
+        return httpx.Client(
+            base_url=f"{self.address}/api/v1",
+            headers={"authorization": f"Bearer {key}"},
+            timeout=180,
+        )
+
+    def set_assistant(self, slug: str, **values: str | float) -> None:
+        """As an administrator does on the page of assistant settings; what is left out is off, or
+        as here."""
+        form = {
+            "enabled": "on",
+            "lower_threshold": 0.35,
+            "upper_threshold": 0.75,
+            "documents_threshold": 0.5,
+            "documents": "quote",
+            "cache_hours": 24,
+            **values,
+        }
+        address = f"/w/demo/assistants/{slug}/"
+        data = {f"{slug}-{name}": str(value) for name, value in form.items()}
+        page = self.sign_in().post(address, data=data).raise_for_status()
+        assert page.url.path != address, f"the settings were refused: {form}"
+
+
+def wait_until_read(api: httpx.Client, corpus: str, count: int, seconds: float = 3600) -> None:
+    """Until so many documents of the corpus can be searched; one that failed is an error."""
+    give_up_at = time.monotonic() + seconds
+    while True:
+        found: list[dict[str, Any]] = []
+        address = f"/corpora/{corpus}/documents"
+        while page := api.get(address, params={"limit": 100, "offset": len(found)}).json():
+            found += page
+        failed = [
+            version["error"]
+            for one in found
+            for version in one["versions"]
+            if version["state"] == "failed"
+        ]
+        assert not failed, f"a document could not be read: {failed[0]}"
+        if sum(one["current_version_id"] is not None for one in found) >= count:
+            return
+        assert time.monotonic() < give_up_at, f"{count} documents were not read in {seconds} s"
+        time.sleep(2)
+
+
+def ask(api: httpx.Client, assistant: str, question: str) -> dict[str, Any]:
+    """The finished answer to the first question of a new conversation."""
+    conversation = api.post("/conversations", json={"assistant": assistant}).json()["id"]
+    address = f"/conversations/{conversation}/messages"
+    answer: dict[str, Any] = api.post(address, json={"text": question}).raise_for_status().json()
+    return answer
 
 
 def _token(page: str) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from modeling.training.mix.items import rows
-from ops.installation import Installation, running
+from ops.installation import running
 
 CHUNKS, REAL = 100_000, 1_000
 CHUNKS_A_DOCUMENT = 50
@@ -42,22 +42,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     ]
     chosen = chance.sample(pairs, REAL)
     with running(environment={"PRAXIS_DOMAIN_APPS": "tests.document_desk"}) as installation:
-        browser = installation.sign_in()
-        scopes = ("knowledge:read", "chat", "conversations:write")
-        key = installation.make_key(browser, *scopes)
+        api = installation.rest("knowledge:read", "chat", "conversations:write")
         installation.connect_django()
         started = time.perf_counter()
         _fill(chosen, args.seed)
         filled_s = time.perf_counter() - started
-        api = httpx.Client(
-            base_url=f"{installation.address}/api/v1",
-            headers={"authorization": f"Bearer {key}"},
-            timeout=120,
-        )
         questions = [question for _, question, _ in chosen[: args.limit or QUESTIONS]]
         warm_up = [question for _, question, _ in chosen[-5:]]
         quoted = _ask_all(api, warm_up, questions)
-        _let_the_model_word_it(installation, browser)
+        installation.set_assistant(
+            "desk", documents="model", documents_threshold=0.05, lower_threshold=0.05
+        )
         worded = _ask_all(api, warm_up, questions)
         retrieval = [_retrieval_ms(api, question) for question in [*warm_up, *questions]][5:]
     return {
@@ -110,12 +105,6 @@ def _retrieval_ms(api: httpx.Client, question: str) -> dict[str, float]:
     found = api.post("/search", json=body).raise_for_status().json()
     steps: dict[str, float] = found["explanation"]["milliseconds"]
     return steps
-
-
-def _let_the_model_word_it(installation: Installation, browser: httpx.Client) -> None:
-    form = {"desk-lower_threshold": "0.05", "desk-upper_threshold": "0.75", "desk-enabled": "on"}
-    form |= {"desk-documents_threshold": "0.05", "desk-documents": "model", "desk-cache_hours": "1"}
-    browser.post(f"{installation.address}/w/demo/assistants/desk/", data=form).raise_for_status()
 
 
 def _percentile(values: Sequence[float], share: float) -> float:

@@ -17,9 +17,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
-from ops.installation import Installation, running
+from ops.installation import Installation, ask, running, wait_until_read
 
 QUESTIONS, ROUNDS = 12, 10
 TRIES = 5_000
@@ -43,13 +41,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _speed(installation: Installation, num_questions: int) -> dict[str, Any]:
-    browser = installation.sign_in()
     scopes = ("knowledge:read", "knowledge:write", "chat", "conversations:write")
-    api = httpx.Client(
-        base_url=f"{installation.address}/api/v1",
-        headers={"authorization": f"Bearer {installation.make_key(browser, *scopes)}"},
-        timeout=120,
-    )
+    api = installation.rest(*scopes)
     corpus = api.post("/corpora", json={"name": "Goods"}).json()["id"]
     chosen = TOPICS[:num_questions]
     text = "\n\n".join(
@@ -58,26 +51,25 @@ def _speed(installation: Installation, num_questions: int) -> dict[str, Any]:
         for number, topic in enumerate(chosen)
     )
     files = {"file": ("goods.md", f"# Goods\n\n{text}".encode(), "text/markdown")}
-    document = api.post(f"/corpora/{corpus}/documents", files=files).json()["id"]
-    while api.get(f"/documents/{document}").json()["current_version_id"] is None:
-        time.sleep(0.5)
-    form = {"desk-lower_threshold": "0.1", "desk-upper_threshold": "0.75", "desk-enabled": "on"}
-    form |= {"desk-documents_threshold": "0.1", "desk-documents": "model"}
-    form |= {"desk-cache_answers": "on", "desk-cache_similar": "on", "desk-cache_hours": "24"}
-    browser.post("/w/demo/assistants/desk/", data=form).raise_for_status()
+    api.post(f"/corpora/{corpus}/documents", files=files).raise_for_status()
+    wait_until_read(api, corpus, 1)
+    installation.set_assistant(
+        "desk",
+        documents="model",
+        documents_threshold=0.1,
+        lower_threshold=0.1,
+        cache_answers="on",
+        cache_similar="on",
+    )
 
-    def ask(topic: str) -> tuple[float, bool]:
-        conversation = api.post("/conversations", json={"assistant": "desk"}).json()["id"]
+    def timed(topic: str) -> tuple[float, bool]:
         started = time.perf_counter()
-        answer = api.post(
-            f"/conversations/{conversation}/messages",
-            json={"text": f"How long is the warranty of a {topic}?"},
-        ).json()
+        answer = ask(api, "desk", f"How long is the warranty of a {topic}?")
         return time.perf_counter() - started, "cached" in answer["receipt"]
 
-    ask("door bell")  # warms up what the first answer waits for
-    first = [ask(topic) for topic in chosen]
-    again = [ask(topic) for _ in range(ROUNDS) for topic in chosen]
+    timed("door bell")  # warms up what the first answer waits for
+    first = [timed(topic) for topic in chosen]
+    again = [timed(topic) for _ in range(ROUNDS) for topic in chosen]
     new = [seconds for seconds, cached in first if not cached]
     repeated = [seconds for seconds, cached in again if cached]
     per_second = len(repeated) / sum(repeated) if repeated else 0.0
@@ -216,17 +208,17 @@ def _workspaces() -> list[Any]:
         for role in (Role.ADMIN, Role.AGENT, Role.MEMBER, Role.MEMBER):
             user = User.objects.create(username=uuid.uuid4().hex)
             Membership.objects.create(user=user, workspace=workspace, role=role)
-        _add_document(workspace, "open", [])
+        add_document(workspace, "open", [])
         if number % 2:
-            _add_document(workspace, "staff", ["role:agent"])
+            add_document(workspace, "staff", ["role:agent"])
         if number > 1:
             person = workspace.memberships.filter(role=Role.MEMBER).first().user
-            _add_document(workspace, "personal", [f"user:{person.pk}"])
+            add_document(workspace, "personal", [f"user:{person.pk}"])
         made.append(workspace)
     return made
 
 
-def _add_document(workspace: Any, title: str, access: list[str]) -> None:
+def add_document(workspace: Any, title: str, access: list[str]) -> None:
     from praxis.knowledge.content import content_changed
     from praxis.knowledge.models import EMBEDDING_WIDTH, Chunk, Corpus, Document, DocumentVersion
 
@@ -253,7 +245,7 @@ def _add_document(workspace: Any, title: str, access: list[str]) -> None:
 
 
 def _change_documents(chance: random.Random, workspaces: list[Any]) -> None:
-    _add_document(chance.choice(workspaces), "news", chance.choice(([], ["role:admin"])))
+    add_document(chance.choice(workspaces), "news", chance.choice(([], ["role:admin"])))
 
 
 def _readers(chance: random.Random, workspaces: list[Any]) -> list[Reader]:

@@ -16,7 +16,6 @@ takes all rows, for files of which nothing was trained or fitted.
 import argparse
 import random
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +26,7 @@ import numpy.typing as npt
 
 from modeling.training.mix.grounded import asked_by_people
 from modeling.training.mix.items import is_held_out, rows
-from ops.installation import Installation, running
+from ops.installation import ask, running, wait_until_read
 
 DOCUMENTS, ANSWERABLE, UNANSWERABLE = 332, 200, 100
 IN_MODELS_WORDS = 40
@@ -50,10 +49,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     chance = random.Random(args.seed)
     known, unknown = _divided(args, chance)
     with running(environment={"PRAXIS_DOMAIN_APPS": "tests.document_desk"}) as installation:
-        api = _api(installation)
+        api = installation.rest(*SCOPES)
         corpus = api.post("/corpora", json={"name": "MedQuAD"}).json()["id"]
         ids = [_upload(api, corpus, number, row) for number, row in enumerate(known)]
-        _wait_until_read(api, corpus, len(set(ids)))
+        wait_until_read(api, corpus, len(set(ids)))
         limit = args.limit or ANSWERABLE + UNANSWERABLE
         questions = [
             _question(row, chance, known, ids) for row in known[: round(limit * 2 / 3)]
@@ -66,10 +65,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         }
         if args.split == "fit":
             return figures | _fitted(questions, found)
-        answers = [_ask(api, question) for question in questions]
-        _let_the_model_word_it(installation)
+        answers = [ask(api, "desk", question.text) for question in questions]
+        installation.set_assistant("desk", documents="model")
         asked_again = [question for question in questions if question.gold][:IN_MODELS_WORDS]
-        worded = [_ask(api, question) for question in asked_again]
+        worded = [ask(api, "desk", question.text) for question in asked_again]
     in_models_words = _answer_figures(asked_again, worded)
     return {
         **figures,
@@ -113,15 +112,6 @@ def _part(split: str, focus: str) -> bool:
     return not is_held_out(focus) if split == "fit" else True
 
 
-def _api(installation: Installation) -> httpx.Client:
-    key = installation.make_key(installation.sign_in(), *SCOPES)
-    return httpx.Client(
-        base_url=f"{installation.address}/api/v1",
-        headers={"authorization": f"Bearer {key}"},
-        timeout=120,
-    )
-
-
 def _upload(api: httpx.Client, corpus: str, number: int, row: dict[str, Any]) -> str:
     """Without the questions: as headings they would answer themselves."""
     text = "\n\n".join(pair["a"] for pair in row["qa"])[:LONGEST_DOCUMENT]
@@ -134,20 +124,6 @@ def _upload(api: httpx.Client, corpus: str, number: int, row: dict[str, Any]) ->
     if answer.status_code == httpx.codes.CONFLICT:  # the set holds some pages twice
         return str(answer.json()["error"]["document_id"])
     return str(answer.raise_for_status().json()["id"])
-
-
-def _wait_until_read(api: httpx.Client, corpus: str, count: int) -> None:
-    while True:
-        documents: list[dict[str, Any]] = []
-        while page := api.get(
-            f"/corpora/{corpus}/documents", params={"limit": 100, "offset": len(documents)}
-        ).json():
-            documents += page
-        states = [version["state"] for one in documents for version in one["versions"]]
-        assert "failed" not in states, "a document could not be read"
-        if states.count("ready") >= count:
-            return
-        time.sleep(3)
 
 
 def _question(
@@ -181,24 +157,6 @@ def _search(api: httpx.Client, corpus: str, question: Question) -> dict[str, Any
     body = {"query": question.text, "limit": 4, "corpus_ids": [corpus], "explain": True}
     found: dict[str, Any] = api.post("/search", json=body).raise_for_status().json()
     return found
-
-
-def _ask(api: httpx.Client, question: Question) -> dict[str, Any]:
-    conversation = api.post("/conversations", json={"assistant": "desk"}).json()["id"]
-    address = f"/conversations/{conversation}/messages"
-    answer: dict[str, Any] = (
-        api.post(address, json={"text": question.text}).raise_for_status().json()
-    )
-    return answer
-
-
-def _let_the_model_word_it(installation: Installation) -> None:
-    """As an administrator chooses it on the page of assistant settings."""
-    address = "/w/demo/assistants/desk/"
-    form = {"desk-lower_threshold": "0.35", "desk-upper_threshold": "0.75"}
-    form |= {"desk-documents_threshold": "0.5", "desk-documents": "model"}
-    form |= {"desk-enabled": "on", "desk-cache_hours": "1"}
-    installation.sign_in().post(address, data=form).raise_for_status()
 
 
 def _source_figures(

@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from ops.installation import Installation, running
 
 TURNS, FACT_TURN = 299, 3
@@ -197,13 +195,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         cases.append((mention, chance.choice(fact.questions), value))
     small_talk = [_small_talk(chance) for _ in range(TURNS)]
     with running(environment={"PRAXIS_DOMAIN_APPS": "tests.document_desk"}) as installation:
-        browser = installation.sign_in()
-        key = installation.make_key(browser, "chat", "conversations:read", "conversations:write")
-        api = httpx.Client(
-            base_url=f"{installation.address}/api/v1",
-            headers={"authorization": f"Bearer {key}"},
-            timeout=120,
-        )
+        api = installation.rest("chat", "conversations:read", "conversations:write")
         archive = _Archive(installation, small_talk)
         answers = []
         for mention, question, value in cases:
