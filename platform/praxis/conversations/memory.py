@@ -26,6 +26,7 @@ SENTENCE_CHARACTERS = 160
 RECALLED_CHARACTERS = 800
 FURTHEST = 0.8
 """Cosine distance beyond which an earlier message has nothing to do with the query."""
+FOLLOWED_QUESTIONS = 4
 EMBEDDED_AT_ONCE = 64
 EMBEDDED_CHARACTERS = 2000
 
@@ -139,6 +140,18 @@ class ConversationMemory:
             )
             for turn, role, text, distance in nearest[:limit]
         ]
+
+
+def earlier_questions(leaf_id: UUID | None) -> list[str]:
+    """What the person said before, oldest first, as far back as a follow-up may lean on."""
+    said = dict(
+        Message.objects.filter(
+            pk__in=path_ids(leaf_id, 2 * FOLLOWED_QUESTIONS),
+            role=Message.Role.USER,
+            remembered=True,
+        ).values_list("turn", Left("text", EMBEDDED_CHARACTERS))
+    )
+    return [said[turn] for turn in sorted(said)]
 
 
 def remembered_messages(leaf_id: UUID | None, *, containing: str = "") -> QuerySet[Message]:

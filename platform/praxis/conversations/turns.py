@@ -41,7 +41,7 @@ from praxis.assistants.pipeline import run_turn
 from praxis.assistants.registry import get_assistant
 from praxis.assistants.services import settings_for
 from praxis.conversations import streams
-from praxis.conversations.memory import ConversationMemory, embed_messages
+from praxis.conversations.memory import ConversationMemory, earlier_questions, embed_messages
 from praxis.conversations.models import Conversation, Message
 from praxis.conversations.redis_connection import redis_client
 from praxis.conversations.serializers import message_event
@@ -285,7 +285,13 @@ def _events(run: Run) -> Iterator[Event]:
     model = _ModelOfTurn(served, run)
 
     def retrieve(query: str, limit: int) -> list[Passage]:
-        found = search(principal=principal, assistant=assistant.slug, query=query, limit=limit)
+        found = search(
+            principal=principal,
+            assistant=assistant.slug,
+            query=query,
+            limit=limit,
+            earlier=earlier_questions(run.question.parent_id),
+        )
         return found.passages
 
     turn = Turn(

@@ -3,7 +3,12 @@
 import pytest
 
 from praxis.assistants.language_model import ServedModel
-from praxis.conversations.memory import ConversationMemory, embed_messages, estimate_tokens
+from praxis.conversations.memory import (
+    ConversationMemory,
+    earlier_questions,
+    embed_messages,
+    estimate_tokens,
+)
 from praxis.conversations.models import Conversation, Message, MessageEmbedding
 from praxis.conversations.tests.conftest import tell_story
 from tests.fakes import ModelServer
@@ -79,6 +84,14 @@ def test_the_summary_tells_the_state_and_how_older_messages_began(
     assert "- Question number 37." in lines
     assert "- Question number 40." not in lines
     assert sum(map(estimate_tokens, lines)) <= 120 + estimate_tokens("…")
+
+
+def test_a_follow_up_leans_on_the_newest_questions(conversation: Conversation) -> None:
+    tell_story(conversation, num_turns=9)
+    assert earlier_questions(conversation.head_id) == [
+        f"Question number {turn}." for turn in (6, 7, 8, 9)
+    ]
+    assert earlier_questions(None) == []
 
 
 def test_another_branch_is_not_remembered(model: ServedModel, conversation: Conversation) -> None:
