@@ -145,7 +145,8 @@ def _question(
 
 def _kept(row: dict[str, Any]) -> list[dict[str, Any]]:
     """The pairs whose answer, or at least its beginning, is in the uploaded document."""
-    length, kept = 0, []
+    length = 0
+    kept: list[dict[str, Any]] = []
     for pair in row["qa"]:
         if not kept or length < LONGEST_DOCUMENT - 600:
             kept.append(pair)

@@ -128,7 +128,7 @@ def _rows() -> dict[str, int]:
     return {
         model._meta.label: model._default_manager.count()
         for model in apps.get_models()
-        if not any(part in model._meta.model_name for part in spoken)
+        if not any(part in model._meta.label_lower for part in spoken)
     }
 
 

@@ -29,6 +29,7 @@ from praxis.assistants.contract import (
     Turn,
 )
 from praxis.assistants.pipeline import run_turn
+from praxis.assistants.tests.fakes import FixedMemory
 from praxis.guarded_http import AllowedNetwork
 
 
@@ -53,17 +54,6 @@ def definition(
     )
     made.publish()
     return made
-
-
-class NoMemory:
-    def recent(self, max_tokens: int) -> list[dict[str, str]]:
-        return []
-
-    def summary(self) -> str:
-        return ""
-
-    def recall(self, query: str, limit: int = 3) -> list[str]:
-        return []
 
 
 class SilentModel:
@@ -109,7 +99,7 @@ class Conversation:
             text=text,
             number=self.number,
             state=self.state,
-            memory=NoMemory(),
+            memory=FixedMemory(),
             model=self.model,
             retrieve=lambda query, limit: self.passages[:limit],
             workspace_id=str(self.workspace.pk),

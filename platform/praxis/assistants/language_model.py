@@ -105,7 +105,7 @@ class ServedModel:
         try:
             answer = _chat_client().chat.completions.create(
                 model=self.name,
-                messages=[dict(message) for message in messages],  # type: ignore[misc]
+                messages=[_as_sent(message) for message in messages],  # type: ignore[misc]
                 max_tokens=max_tokens,
                 temperature=0.0,
                 logprobs=True,

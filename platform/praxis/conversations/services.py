@@ -391,7 +391,7 @@ def forget(
         if turn is None and not containing and conversation.state:
             conversation.state = {}
             conversation.save(update_fields=["state", "updated_at"])
-            Message.objects.filter(pk=conversation.head_id, state_after__isnull=False).update(
+            conversation.messages.filter(shown_in=conversation, state_after__isnull=False).update(
                 state_after={}
             )
         record(principal, "conversation.forget", conversation, messages=len(ids))

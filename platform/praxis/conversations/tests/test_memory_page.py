@@ -80,7 +80,8 @@ def test_everything_can_be_forgotten_with_what_was_understood(
     story.refresh_from_db()
     assert remembered_messages(story.head_id).count() == 0
     assert story.state == {}
-    assert Message.objects.get(pk=story.head_id).state_after == {}
+    assert story.head is not None
+    assert Message.objects.get(pk=story.head.pk).state_after == {}
 
 
 def test_a_stranger_neither_sees_nor_forgets(

@@ -21,16 +21,11 @@ PAGES = (["Terms of the shop"], ["Returns", "You may return goods.", FACT, "Than
 
 def yellow(picture: bytes) -> list[tuple[int, int]]:
     """Places of the marked pixels, as x and y."""
-    image = Image.open(io.BytesIO(picture)).convert("RGB")
-    width, height = image.size
-    pixels = image.load()
-    assert pixels is not None
-    return [
-        (x, y)
-        for x in range(0, width, 3)
-        for y in range(0, height, 3)
-        if pixels[x, y][2] < 200 < pixels[x, y][0]
-    ]
+    blue = Image.open(io.BytesIO(picture)).convert("RGB").getchannel("B")
+    red = Image.open(io.BytesIO(picture)).convert("RGB").getchannel("R")
+    width, height = blue.size
+    is_yellow = [b < 200 < r for b, r in zip(blue.tobytes(), red.tobytes(), strict=True)]
+    return [(place % width, place // width) for place in range(width * height) if is_yellow[place]]
 
 
 def test_only_the_passage_is_marked() -> None:
