@@ -543,5 +543,8 @@ def delete(*, principal: Principal, conversation: Conversation) -> None:
     require_own_or(principal, conversation, Role.ADMIN)
     _stop_streaming(conversation)
     with transaction.atomic():
+        # A turn that has just ended may be writing its vectors: they are waited for, so that they
+        # are among what is deleted, and none is written afterwards.
+        list(conversation.messages.select_for_update().order_by("pk").values_list("pk"))
         record(principal, "conversation.delete", conversation, assistant=conversation.assistant)
         conversation.delete()

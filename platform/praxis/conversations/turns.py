@@ -431,6 +431,8 @@ def _remember(run: Run) -> None:
         embed_messages(run.answer.pk, ServedModel())
     except ModelUnavailable as error:
         logger.info("Message %s is not in the archive yet: %s", run.answer.pk, error)
+    except IntegrityError:  # the conversation was deleted meanwhile
+        logger.info("Message %s is gone", run.answer.pk)
     except (OperationalError, InterfaceError) as error:
         logger.warning("Message %s is not in the archive yet: %s", run.answer.pk, error)
 
