@@ -107,19 +107,19 @@ def _in_right_slots(service: ServiceText, values: dict[str, str | None]) -> dict
     right: dict[str, str | None] = {}
     astray: list[tuple[str, str]] = []
     for name, value in values.items():
-        takes, is_a = _takes(service.slot(name)), _is_a(value or "")
-        if takes and is_a and takes != is_a and value is not None:
+        wanted, is_a = takes(service.slot(name)), _is_a(value or "")
+        if wanted and is_a and wanted != is_a and value is not None:
             astray.append((is_a, value))
         else:
             right[name] = value
     for kind, value in astray:
-        fit = [slot.name for slot in service.slots if _takes(slot) == kind]
+        fit = [slot.name for slot in service.slots if takes(slot) == kind]
         if len(fit) == 1 and fit[0] not in right:
             right[fit[0]] = value
     return right
 
 
-def _takes(slot: SlotText) -> str:
+def takes(slot: SlotText) -> str:
     """ "day" or "time" for a free slot whose description asks for the one and not the other."""
     text = slot.description.lower()
     time, day = bool(_ASKS_TIME.search(text)), bool(_ASKS_DAY.search(text))

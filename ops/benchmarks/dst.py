@@ -13,10 +13,13 @@ at; without it the other half is measured.
 Figures, in per cent per frame: `jga` (exact), `jga_fuzzy` (token-sort ratio for free values, as the
 data's own evaluation), `jga_seen` and `jga_unseen` by whether the service's name is among the
 training schemas, `jga_single` and `jga_multi` by the number of services in the dialogue, `intent`,
-`requested_f1`; `ms_p50` and `ms_p95`, a turn of tracking.
+`requested_f1`; `slot_ece`, the calibration error of the confidence of each written value, with the
+second tracker and as if it had read nothing; `ms_p50` and `ms_p95`, a turn of tracking. `--part fitted`
+also prints the weights of the calibration, fitted on what it measures.
 """
 
 import argparse
+import datetime
 import hashlib
 import json
 import random
@@ -36,10 +39,21 @@ from typing import Any, Self
 import httpx
 from rapidfuzz import fuzz
 
-from modeling.state_tracking.format import ServiceText, grammar
+from apps.customer_service.phrases import clean
+from apps.customer_service.schema import Slot, Value
+from apps.customer_service.values import SlotValue, choices_of, denied, find
+from modeling.state_tracking.confidence import (
+    FITTED,
+    Agreement,
+    Score,
+    expected_calibration_error,
+    fit,
+    scores_by_slot,
+)
+from modeling.state_tracking.format import ServiceText, SlotText, grammar
 from modeling.state_tracking.scoring import Scores
 from modeling.state_tracking.sgd import read_schemas, tracks
-from modeling.state_tracking.tracker import Tracker
+from modeling.state_tracking.tracker import Tracker, takes
 from modeling.training.chat import Message
 from modeling.training.mix.items import rows
 from modeling.weights.assemble import default_base_name
@@ -48,6 +62,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CONTEXT = 2048
 ANSWER_TOKENS = 96
 FITTED_SPLIT = "dev"
+ANY_DAY = datetime.date(2019, 3, 1)
+"""The dialogues' days are relative to one that they don't name; both readings take the same."""
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -66,6 +82,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         seen_services=frozenset(schemas["train/schema.json"]),
         similarity=lambda one, other: fuzz.token_sort_ratio(one, other) / 100,
     )
+    sure: list[tuple[Score, Agreement, bool]] = []
     with Engine(kept_in=args.answers) as engine:
         for row in dialogues:
             for track in tracks(row):
@@ -75,13 +92,60 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 for step in track.steps:
                     answer = engine.write(tracker.ask(step.turns), rules)
                     change = tracker.accept(answer.text)
+                    for name, score in scores_by_slot(service, answer.tokens).items():
+                        if value := change.values.get(name):
+                            said = agreement(service.slot(name), value, step.turns[-1].user)
+                            right = value in step.state.get(name, ())
+                            sure.append((score, said, right))
                     scores.add(track, step, service, tracker.state, change)
     return {
         "n": len(dialogues),
         "model": default_base_name(),
         **scores.summary(),
+        **confidence_figures(sure),
+        **({"calibration": asdict(fit(sure))} if args.part == "fitted" else {}),
         **engine.timings(),
     }
+
+
+def confidence_figures(sure: Sequence[tuple[Score, Agreement, bool]]) -> dict[str, float | None]:
+    """In per cent: the calibration error of the values that were written, and how many were right."""
+    outcomes = [(FITTED.probability(score, said), right) for score, said, right in sure]
+    if not outcomes:
+        return {"slot_ece": None}
+    one_case = [(FITTED.probability(score, "silent"), right) for score, _said, right in sure]
+    return {
+        "slot_ece": round(100 * (expected_calibration_error(outcomes) or 0.0), 2),
+        "slot_ece_without_second_tracker": round(
+            100 * (expected_calibration_error(one_case) or 0.0), 2
+        ),
+        "values": len(outcomes),
+        "values_right": round(100 * sum(right for _sure, right in outcomes) / len(outcomes), 1),
+    }
+
+
+def agreement(slot: SlotText, value: str, said: str) -> Agreement:
+    """What the assistant's deterministic tracker reads for the slot in the person's message.
+
+    Its patterns know listed values and days; yes or no, and free text, are beyond it here, because
+    the data's services say nothing about the form of their values.
+    """
+    title = slot.name.replace("_", " ")
+    kind = "categorical" if slot.values else "date" if takes(slot) == "day" else "text"
+    if kind == "text" or set(slot.values) == {"True", "False"}:
+        return "silent"
+    values = tuple(Value(name=listed, title=listed) for listed in slot.values)
+    rules = Slot(name=slot.name, title=title, description="", kind=kind, question="", values=values)
+    choices = choices_of(rules)
+
+    def read(text: str, *, asked: bool) -> set[SlotValue]:
+        found = find(rules, text, today=ANY_DAY, choices=choices, asked=asked)
+        return {one.value for one in found if not denied(text, one.start)}
+
+    heard = read(clean(said), asked=False)
+    if not heard:
+        return "silent"
+    return "agrees" if heard & {value, *read(value, asked=True)} else "differs"
 
 
 def fitted(dialogue: str) -> bool:
