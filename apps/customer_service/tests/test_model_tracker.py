@@ -135,7 +135,7 @@ def test_it_can_not_bring_in_what_nobody_said_or_no_slot_takes(
 
 def test_a_value_that_it_is_not_sure_of_is_verified(shop: RunningShop) -> None:
     lines = [INTENT["return_item"], sets("reason", "Damaged or faulty")]
-    talk = returning(shop, lines, log_probability=-0.15)
+    talk = returning(shop, lines, log_probability=-0.1)
     answer = talk.say("there is a hole in the glass of it")
     assert answer.startswith("Did I get this right")
     assert "Why do you want to return it?" in talk.say("no")
