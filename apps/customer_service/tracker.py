@@ -125,6 +125,7 @@ def read(
     if asked is not None and acts.lacks and not near:
         return Reading(acts=acts)
     wishes, guesses = _wishes(service, state, text, acts, near, asked, recognise, today)
+    wishes = wishes or _question_about_another(service, state, acts, near, guesses)
     wanted = _wanted_slots(service, wishes)
     found = (
         near
@@ -282,6 +283,30 @@ def _slots_in_play(service: Service, state: State, wishes: Sequence[str]) -> lis
     names += [slot.name for slot in service.slots if slot.keep]
     known = {slot.name: slot for slot in service.slots}
     return [known[name] for name in dict.fromkeys(names) if name in known]
+
+
+def _question_about_another(
+    service: Service, state: State, acts: Acts, found: Sequence[Found], guesses: Sequence[str]
+) -> tuple[str, ...]:
+    """The likeliest reading intent of "has HP-10430 been sent?" in the middle of a task for HP-10421.
+
+    A question that names another order than the task's is about that order, and corrects nothing.
+    """
+    if not state["intent"] or not acts.asks or acts.corrects:
+        return ()
+    others = {
+        one.slot
+        for one in found
+        if service.slot(one.slot).keep
+        and one.slot != state["asked"]
+        and value_of(state, one.slot) not in (None, one.value)
+    }
+    for name in guesses:
+        intent = service.intent(name)
+        reads = intent.action is not None and not intent.action.changes_something
+        if others and reads and name != state["intent"] and others <= set(intent.slots):
+            return (name,)
+    return ()
 
 
 def _wanted_slots(service: Service, wishes: Sequence[str]) -> set[str]:
