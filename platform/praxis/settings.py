@@ -147,6 +147,7 @@ INSTALLED_APPS = [
     "praxis.assistants",
     "praxis.conversations",
     "praxis.knowledge",
+    "praxis.workbench",
     "praxis.tuning",
     "praxis.answer_cache",
     "praxis.integrations",

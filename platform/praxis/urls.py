@@ -18,6 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("api/v1/", api.urls),
     path("v1/", openai_api.urls),
+    path("w/<slug:workspace>/knowledge/workbench/", include("praxis.workbench.urls")),
     path("w/<slug:workspace>/knowledge/", include("praxis.knowledge.urls")),
     path("w/<slug:workspace>/tuning/", include("praxis.tuning.urls")),
     path("w/<slug:workspace>/jobs/", include("praxis.jobs.urls")),

@@ -15,6 +15,7 @@ from praxis.integrations.idempotency import KeyReused
 from praxis.integrations.webhooks_api import router as webhooks_router
 from praxis.knowledge.api import router as knowledge_router
 from praxis.tuning.api import router as tuning_router
+from praxis.workbench.api import router as workbench_router
 
 api = NinjaAPI(
     title="Praxis",
@@ -29,6 +30,7 @@ api.add_router("", webhooks_router)
 api.add_router("", knowledge_router)
 api.add_router("", tuning_router)
 api.add_router("", answer_cache_router)
+api.add_router("", workbench_router)
 
 
 def _error(request: HttpRequest, status: int, kind: str, message: str) -> HttpResponse:

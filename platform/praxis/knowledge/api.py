@@ -22,6 +22,7 @@ from praxis.knowledge.models import versions_without_text
 from praxis.knowledge.parsing.formats import MAX_FILE_BYTES
 from praxis.knowledge.parsing.sentences import sentence
 from praxis.knowledge.search import search
+from praxis.knowledge.search_settings import SearchSettings
 
 router = Router(tags=["knowledge"])
 
@@ -49,6 +50,9 @@ class SearchQuestion(Schema):
     corpus_ids: list[UUID] = Field([], description="Or these corpora; empty: every corpus.")
     filters: dict[str, Any] = Field({}, description="Metadata: name to value or list of values.")
     earlier: list[str] = Field([], description="The questions before it, for a follow-up.")
+    settings: dict[str, Any] | None = Field(
+        None, description="Instead of the stored search settings; for administrators."
+    )
     explain: bool = Field(False, description="Also how it was found; for administrators.")
     limit: int = Field(8, ge=1, le=50)
 
@@ -158,15 +162,19 @@ def search_passages(request: AuthedRequest, body: SearchQuestion) -> Answer | St
     """Each passage is the citation object that answers carry."""
     request.auth.require_scope("knowledge:read")
     principal = request.auth
+    if body.explain or body.settings is not None:
+        principal.require(Role.ADMIN)
     for corpus_id in body.corpus_ids:
         get_corpus(principal, corpus_id)
     try:
+        tried = SearchSettings.from_dict(body.settings) if body.settings is not None else None
         result = search(
             principal=principal,
             assistant=body.assistant,
             corpora=body.corpus_ids or None,
             query=body.query,
             limit=body.limit,
+            settings=tried,
             filters=body.filters,
             earlier=body.earlier,
         )
@@ -177,6 +185,5 @@ def search_passages(request: AuthedRequest, body: SearchQuestion) -> Answer | St
         "passages": [passage.to_dict() for passage in result.passages],
     }
     if body.explain:
-        principal.require(Role.ADMIN)
         answer["explanation"] = result.explanation.to_dict()
     return answer

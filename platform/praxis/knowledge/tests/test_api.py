@@ -31,6 +31,9 @@ class Api:
     def post(self, path: str, body: dict[str, Any]) -> Any:
         return self._client.post(f"/api/v1{path}", body, content_type="application/json")
 
+    def put(self, path: str, body: dict[str, Any]) -> Any:
+        return self._client.put(f"/api/v1{path}", body, content_type="application/json")
+
     def upload(self, corpus: Corpus, name: str, content: bytes, **form: str) -> Any:
         file = SimpleUploadedFile(name, content)
         return self._client.post(f"/api/v1/corpora/{corpus.pk}/documents", {"file": file, **form})
