@@ -33,7 +33,9 @@ class Chart:
 
 def chart_of(runs: Sequence[GoldenRun]) -> Chart | None:
     """Of the runs with the stored settings; None with fewer than two. `runs`: the newest first."""
-    scored = [run for run in reversed(runs) if run.figures and run.tried is None]
+    scored = [
+        (run, run.figures["ndcg10"]) for run in reversed(runs) if run.figures and run.tried is None
+    ]
     if len(scored) < 2:
         return None
     step = (WIDTH - 2 * MARGIN) / (len(scored) - 1)
@@ -41,10 +43,10 @@ def chart_of(runs: Sequence[GoldenRun]) -> Chart | None:
         points=[
             Point(
                 x=round(MARGIN + place * step, 1),
-                y=round(MARGIN + (1 - run.figures["ndcg10"]) * (HEIGHT - 2 * MARGIN), 1),
+                y=round(MARGIN + (1 - ndcg10) * (HEIGHT - 2 * MARGIN), 1),
                 run=run,
             )
-            for place, run in enumerate(scored)
+            for place, (run, ndcg10) in enumerate(scored)
         ]
     )
 
