@@ -72,7 +72,7 @@ for _signum in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(_signum, _exit_in_order)
 os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
 # No test may reach a model server that happens to run on this machine.
-for _name in ("LLM_BASE_URL", "EMBEDDING_BASE_URL", "LLM_API_KEY"):
+for _name in ("LLM_BASE_URL", "EMBEDDING_BASE_URL", "RERANK_BASE_URL", "LLM_API_KEY"):
     os.environ.pop(_name, None)
 _start_services()
 os.environ["DJANGO_SETTINGS_MODULE"] = "praxis.settings"
@@ -247,6 +247,7 @@ def model_server(fake_model_server: ModelServer, settings: Settings) -> Iterator
     fake_model_server.reset()
     settings.LLM_BASE_URL = fake_model_server.base_url
     settings.EMBEDDING_BASE_URL = fake_model_server.base_url
+    settings.RERANK_BASE_URL = fake_model_server.base_url
     settings.LLM_MODEL = fake_model_server.chat_model
     settings.STATE_READING_MS = 0  # it has not learnt the form; a test that scripts it turns it on
     settings.EMBEDDING_MODEL = fake_model_server.embedding_model

@@ -162,7 +162,10 @@ def running(
         "PRAXIS_PORT": str(free_port()),
         **(environment or {}),
     }
-    for name in ("DATABASE_URL", "REDIS_URL", "LLM_BASE_URL", "EMBEDDING_BASE_URL"):
+    for name in (
+        *("DATABASE_URL", "REDIS_URL"),
+        *("LLM_BASE_URL", "EMBEDDING_BASE_URL", "RERANK_BASE_URL"),
+    ):
         variables.pop(name, None)
     started = time.monotonic()
     process = subprocess.Popen(

@@ -174,6 +174,7 @@ class _Exchange(BaseHTTPRequestHandler):
                 "GET /v1/models": self._models,
                 "POST /v1/chat/completions": self._chat,
                 "POST /v1/embeddings": self._embeddings,
+                "POST /v1/rerank": self._rerank,
                 "POST /v1/load_lora_adapter": self._load,
                 "POST /v1/unload_lora_adapter": self._unload,
             }.get(f"{method} {self.path}")
@@ -320,6 +321,16 @@ class _Exchange(BaseHTTPRequestHandler):
         num_tokens = sum(len(WORD.findall(text)) for text in texts)
         usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
         self._send(200, {"object": "list", "data": data, "model": model, "usage": usage})
+
+    def _rerank(self, body: dict[str, Any]) -> None:
+        asked = embed(body["query"])
+        scores = [
+            sum(one * other for one, other in zip(asked, embed(text), strict=True))
+            for text in body["documents"]
+        ]
+        results = [{"index": index, "relevance_score": score} for index, score in enumerate(scores)]
+        results.sort(key=lambda result: -result["relevance_score"])
+        self._send(200, {"id": "rerank-1", "model": "fake-rerank", "results": results})
 
     def _load(self, body: dict[str, Any]) -> None:
         fake = self.server.owner

@@ -151,6 +151,23 @@ class EmbeddingRequest(_Strict):
     user: str | None = None
 
 
+class RerankDocument(_Strict):
+    text: str
+
+
+class RerankRequest(_Strict):
+    query: Annotated[str, Field(min_length=1)]
+    documents: Annotated[list[str | RerankDocument], Field(min_length=1, max_length=1000)]
+    model: str | None = None
+    top_n: Annotated[int, Field(ge=1)] | None = None
+    return_documents: bool = False
+    user: str | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        return [each if isinstance(each, str) else each.text for each in self.documents]
+
+
 class TokenizeRequest(_Strict):
     text: str
     model: str | None = None

@@ -35,15 +35,18 @@ from modeling.inference.requests import (
     ChatRequest,
     EmbeddingRequest,
     LoadLoraRequest,
+    RerankRequest,
     TokenizeRequest,
     UnloadLoraRequest,
     parse,
 )
+from modeling.inference.reranking import RERANKER_NAME, RerankService
 from modeling.inference.supervisor import EngineSettings, Supervisor
 from modeling.weights.assemble import ModelFiles, WeightsMissing, assemble
 
 if TYPE_CHECKING:
     from modeling.retrieval.encoder import Encoder
+    from modeling.retrieval.reranker import Reranker
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +60,7 @@ def build_app(
     settings: EngineSettings,
     base_sha256: str,
     embeddings: EmbeddingService,
+    reranking: RerankService,
     metrics: Metrics,
     api_key: str | None,
 ) -> Starlette:
@@ -68,11 +72,13 @@ def build_app(
         # Neither is awaited: the server answers /health while both are loading.
         supervisor.start()
         embeddings.start(after=supervisor.tried)
+        reranking.start(after=supervisor.tried)
         try:
             yield
         finally:
             await supervisor.stop()
             await embeddings.stop()
+            await reranking.stop()
 
     async def health(request: Request) -> Response:
         ready = supervisor.ready and embeddings.ready
@@ -81,6 +87,7 @@ def build_app(
                 "status": "ready" if ready else "unready",
                 "engine": supervisor.describe(),
                 "encoder": embeddings.describe(),
+                "reranker": reranking.describe(),
             },
             status_code=200 if ready else 503,
         )
@@ -118,6 +125,12 @@ def build_app(
             body = await _counted(metrics, "embeddings", parse(request, EmbeddingRequest))
             answer = await _counted(metrics, "embeddings", embeddings.answer(body))
         metrics.requests.labels("embeddings", embeddings.name, "200").inc()
+        return JSONResponse(answer)
+
+    async def rerank(request: Request) -> Response:
+        body = await _counted(metrics, "rerank", parse(request, RerankRequest))
+        answer = await _counted(metrics, "rerank", reranking.answer(body))
+        metrics.requests.labels("rerank", reranking.name, "200").inc()
         return JSONResponse(answer)
 
     async def load_lora(request: Request) -> Response:
@@ -171,6 +184,7 @@ def build_app(
             Route("/v1/models", models),
             Route("/v1/chat/completions", chat, methods=["POST"]),
             Route("/v1/embeddings", embed, methods=["POST"]),
+            Route("/v1/rerank", rerank, methods=["POST"]),
             Route("/v1/load_lora_adapter", load_lora, methods=["POST"]),
             Route("/v1/unload_lora_adapter", unload_lora, methods=["POST"]),
         ],
@@ -213,6 +227,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=DEFAULT_CONTEXT,
         help="tokens of prompt and answer together, for each of the parallel answers",
     )
+    parser.add_argument(
+        "--reranker",
+        type=Path,
+        help="folder of a sentence-transformers cross-encoder instead of the shipped reranker",
+    )
     options = parser.parse_args(arguments)
 
     # Nothing may ask the network; must be set before transformers is imported.
@@ -242,6 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             hidden_environment=frozenset(filter(None, [options.api_key_env])),
         ),
         api_key=api_key,
+        cross_encoder=options.reranker,
     )
     host, port = listener.getsockname()[:2]
     logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
@@ -257,7 +277,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def app_for(files: ModelFiles, settings: EngineSettings, *, api_key: str | None) -> Starlette:
+def app_for(
+    files: ModelFiles,
+    settings: EngineSettings,
+    *,
+    api_key: str | None,
+    cross_encoder: Path | None = None,
+) -> Starlette:
     metrics = Metrics()
 
     def load_encoder() -> "Encoder":
@@ -266,9 +292,19 @@ def app_for(files: ModelFiles, settings: EngineSettings, *, api_key: str | None)
 
         return Encoder(files.encoder)
 
+    def load_reranker() -> "Reranker":
+        from modeling.retrieval.reranker import CrossEncoderReranker, WordReranker
+
+        if cross_encoder is not None:
+            return CrossEncoderReranker(cross_encoder)
+        return WordReranker(files.encoder)
+
     return build_app(
         settings=settings,
         base_sha256=files.base_sha256,
+        reranking=RerankService(
+            name=cross_encoder.name if cross_encoder else RERANKER_NAME, load=load_reranker
+        ),
         embeddings=EmbeddingService(name=files.encoder_name, load=load_encoder, metrics=metrics),
         metrics=metrics,
         api_key=api_key,

@@ -77,6 +77,9 @@ LLM_BASE_URL = read_url(
 EMBEDDING_BASE_URL = read_url(
     "EMBEDDING_BASE_URL", schemes=("http", "https"), example="http://embed.internal:8000/v1"
 ) or _services.get("EMBEDDING_BASE_URL", LLM_BASE_URL)
+RERANK_BASE_URL = read_url(
+    "RERANK_BASE_URL", schemes=("http", "https"), example="http://rerank.internal:8000/v1"
+) or _services.get("RERANK_BASE_URL", EMBEDDING_BASE_URL)
 LLM_MODEL = read_text("LLM_MODEL", default_base_name())
 # How long a turn waits for the language model to read the dialogue's state; 0: it is not asked. The
 # shipped model has learnt the form; another one has to be trained on it first.
@@ -87,6 +90,8 @@ STATE_READING_MS = read_int(
     maximum=60_000,
 )
 EMBEDDING_MODEL = read_text("EMBEDDING_MODEL", "all-minilm-l6-v2")
+# Empty: whatever the server at RERANK_BASE_URL has.
+RERANK_MODEL = read_text("RERANK_MODEL", "")
 LLM_API_KEY = read_text("LLM_API_KEY", _services.get("LLM_API_KEY", ""))
 METRICS_TOKEN = read_text("PRAXIS_METRICS_TOKEN", "")
 # A Hugging Face folder of the model that LLM_BASE_URL serves; unset: made from the embedded base.

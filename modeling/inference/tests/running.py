@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ import uvicorn
 
 from modeling.inference.embeddings import EmbeddingService
 from modeling.inference.metrics import Metrics
+from modeling.inference.reranking import RerankService
 from modeling.inference.server import build_app
 from modeling.inference.supervisor import EngineSettings
 from modeling.weights.manifest import write_manifest
 
 BASE = "tiny-base"
 ENCODER = "tiny-encoder"
+RERANKER = "tiny-reranker"
 CONTEXT = 100
 
 
@@ -46,6 +48,15 @@ class CountingEncoder:
 
     def count_tokens(self, texts: list[str]) -> list[int]:
         return [len(text.split()) for text in texts]
+
+
+class SharedWords:
+    """A reranker that counts the question's words in each passage."""
+
+    def score(self, question: str, passages: Sequence[str]) -> tuple[npt.NDArray[np.float32], int]:
+        asked = set(question.split())
+        shares = [len(asked & set(passage.split())) / len(asked) for passage in passages]
+        return np.array(shares, dtype=np.float32), len(" ".join([question, *passages]).split())
 
 
 @dataclass(kw_only=True)
@@ -118,6 +129,7 @@ def running_server(
         ),
         base_sha256="0" * 64,
         embeddings=EmbeddingService(name=ENCODER, load=lambda: encoder, metrics=metrics),  # type: ignore[arg-type,return-value]
+        reranking=RerankService(name=RERANKER, load=SharedWords),
         metrics=metrics,
         api_key=api_key,
     )

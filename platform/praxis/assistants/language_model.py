@@ -20,6 +20,8 @@ from praxis.assistants.contract import ModelUnavailable, ScoredToken
 EMBEDDING_BATCH = 32
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 120.0
+RERANK_SECONDS = 5.0
+"""A search is better without its last step than late."""
 
 
 @lru_cache(maxsize=4)
@@ -146,6 +148,28 @@ def embed(texts: Sequence[str]) -> list[list[float]]:
     except openai.OpenAIError as error:
         raise _unavailable(error) from error
     return vectors
+
+
+def rerank(question: str, passages: Sequence[str]) -> list[float]:
+    """How well each passage answers the question, in the passages' order; higher is better.
+
+    Only the order and the distances of one answer mean something. Raises `ModelUnavailable`.
+    """
+    body: dict[str, Any] = {"query": question, "documents": list(passages)}
+    if settings.RERANK_MODEL:
+        body["model"] = settings.RERANK_MODEL
+    client = _client(settings.RERANK_BASE_URL, settings.LLM_API_KEY)
+    try:
+        # Not one of OpenAI's own calls; Cohere's form, which Jina, vLLM and ours share.
+        answer = client.with_options(timeout=RERANK_SECONDS).post(
+            "/rerank", cast_to=object, body=body
+        )
+    except openai.OpenAIError as error:
+        raise _unavailable(error) from error
+    scores = [0.0] * len(passages)
+    for result in answer["results"]:  # type: ignore[index]
+        scores[result["index"]] = float(result["relevance_score"])
+    return scores
 
 
 def served_models() -> list[str]:

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from praxis.accounts.access import Principal
 from praxis.assistants.contract import ModelUnavailable
-from praxis.assistants.language_model import embed
+from praxis.assistants.language_model import embed, rerank
 from praxis.conversations import services
 from praxis.conversations.models import Conversation, Message
 from praxis.integrations.answers import finished, follow, released
@@ -79,6 +79,14 @@ class EmbeddingRequest(Schema):
     model: str
     input: str | list[str] = Field(description="One text, or at most 256.")
     encoding_format: Literal["float"] = "float"
+
+
+class RerankRequest(Schema):
+    query: str = Field(min_length=1, max_length=8000)
+    documents: list[str] = Field(min_length=1, max_length=256)
+    model: str = ""
+    top_n: int | None = Field(None, ge=1)
+    return_documents: bool = False
 
 
 @openai_api.get("/models")
@@ -141,6 +149,25 @@ def create_embeddings(request: AuthedRequest, body: EmbeddingRequest) -> dict[st
         "data": [
             {"object": "embedding", "index": index, "embedding": vector}
             for index, vector in enumerate(vectors)
+        ],
+    }
+
+
+@openai_api.post("/rerank")
+def create_ranking(request: AuthedRequest, body: RerankRequest) -> dict[str, Any]:
+    """In the form of Cohere, Jina and vLLM; OpenAI has none."""
+    request.auth.require_scope("chat")
+    scores = rerank(body.query, body.documents)
+    order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
+    return {
+        "model": body.model,
+        "results": [
+            {
+                "index": index,
+                "relevance_score": scores[index],
+                **({"document": {"text": body.documents[index]}} if body.return_documents else {}),
+            }
+            for index in order[: body.top_n]
         ],
     }
 

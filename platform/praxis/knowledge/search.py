@@ -24,7 +24,7 @@ from django.urls import reverse
 from praxis.accounts.access import Principal
 from praxis.accounts.models import Workspace
 from praxis.assistants.contract import ModelUnavailable, Passage
-from praxis.assistants.language_model import embed
+from praxis.assistants.language_model import embed, rerank
 from praxis.knowledge.access import access_keys, corpora_of
 from praxis.knowledge.fulltext import cjk_share, searchable
 from praxis.knowledge.fusion import by_rank, by_score, normalised
@@ -35,6 +35,8 @@ from praxis.knowledge.terms import WeighedQuery, inverse_frequency, weigh
 logger = logging.getLogger(__name__)
 
 MAX_QUERY_CHARACTERS = 2_000
+NUM_RERANKED = 50
+"""Candidates that the reranker reads, the best by fusion."""
 EXACT_UP_TO = 10_000
 """Chunks of a workspace up to which every vector is compared. Beyond, the index is walked; a small
 share of a large index is found more surely, and about as fast, by looking at all of it."""
@@ -76,6 +78,10 @@ class Found:
     """The cosine, from 0 for the lowest to 1 for the highest of the candidates."""
     text_score: float = 0.0
     fused: float = 0.0
+    rerank_score: float | None = None
+    """What the reranker made of it; None if it was not asked, or did not answer."""
+    reranked: float | None = None
+    """Of the fused and the reranker's score, which then decides the order."""
     context: str = ""
     """The passage with what stands around it, if the settings ask for it."""
 
@@ -98,7 +104,7 @@ class Explanation:
     words_only: bool = False
     """Whether the embedding server did not answer."""
     milliseconds: Mapping[str, float] = field(default_factory=dict)
-    """By step: `embed`, `search`, `fuse`, `context`."""
+    """By step: `embed`, `search`, `fuse`, `context`, and `rerank` where that was asked for."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -163,6 +169,8 @@ def search(
     )
     if question and allowed:
         explanation = _candidates(principal, explanation)
+    if settings.rerank and explanation.candidates:
+        explanation = _reranked(explanation)
     found = [
         each
         for each in explanation.candidates
@@ -192,13 +200,13 @@ _READABLE = """
     ))
 """
 _WALKED = f"""
-    SELECT c.id FROM {_READABLE} AND %(vector)s::vector IS NOT NULL
-    ORDER BY c.embedding <=> %(vector)s::vector LIMIT %(num_candidates)s
+    SELECT c.id FROM {_READABLE} AND %(vector)s::halfvec IS NOT NULL
+    ORDER BY c.embedding <=> %(vector)s::halfvec LIMIT %(num_candidates)s
 """  # noqa: S608
 _COMPARED = f"""
     SELECT id FROM (
-        SELECT c.id, c.embedding <=> %(vector)s::vector AS distance
-        FROM {_READABLE} AND %(vector)s::vector IS NOT NULL
+        SELECT c.id, c.embedding <=> %(vector)s::halfvec AS distance
+        FROM {_READABLE} AND %(vector)s::halfvec IS NOT NULL
         OFFSET 0
     ) readable
     ORDER BY distance, id LIMIT %(num_candidates)s
@@ -214,7 +222,7 @@ WITH nearest AS MATERIALIZED ({nearest}), worded AS MATERIALIZED (
     ORDER BY c.terms <#> %(weights)s::sparsevec, c.id LIMIT %(num_candidates)s
 )
 SELECT c.id, c.version_id, d.id, d.corpus_id, d.title, c.heading, c.text, c.start,
-       c."end", c.page, 1 - (c.embedding <=> %(vector)s::vector),
+       c."end", c.page, 1 - (c.embedding <=> %(vector)s::halfvec),
        coalesce(-(c.terms <#> %(weights)s::sparsevec), 0),
        coalesce((SELECT avg((c.search @@ quote_literal(word)::tsquery)::int)
                  FROM unnest(%(lexemes)s::text[]) word), 0)::float,
@@ -356,6 +364,36 @@ def _weighed(candidates: Sequence[Found], words: WeighedQuery) -> tuple[Found, .
         )
         for each in candidates
     )
+
+
+def _reranked(explanation: Explanation) -> Explanation:
+    """The same with its first candidates in the order that the reranker has a say in."""
+    started = time.perf_counter()
+    first = explanation.candidates[:NUM_RERANKED]
+    rest = explanation.candidates[NUM_RERANKED:]
+    try:
+        # The title and the headings often name what the passage only calls "it".
+        scores = rerank(
+            explanation.searched,
+            ["\n".join(filter(None, (each.title, each.heading, each.text))) for each in first],
+        )
+    except ModelUnavailable as error:
+        logger.warning("Searching without the reranker: %s", error)
+        return explanation
+    weight = explanation.settings.rerank_weight
+    reranked = by_score(
+        (1 - weight, weight),
+        (normalised([each.fused for each in first]), normalised(scores)),
+    )
+    ordered = sorted(
+        (
+            replace(each, rerank_score=score, reranked=both)
+            for each, score, both in zip(first, scores, reranked, strict=True)
+        ),
+        key=lambda each: (-(each.reranked or 0.0), each.chunk_id),
+    )
+    milliseconds = {**explanation.milliseconds, "rerank": _since(started)}
+    return replace(explanation, candidates=(*ordered, *rest), milliseconds=milliseconds)
 
 
 def _ranks(rows: Sequence[tuple[Any, ...]], *, brought: int, score: int) -> list[int | None]:

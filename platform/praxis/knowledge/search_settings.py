@@ -29,6 +29,10 @@ class SearchSettings:
     """`score` adds the legs' scores, each brought to 0…1; `rank` adds 1 / (60 + rank)."""
     vector_weight: float = _setting(0.6, 0, 1)
     text_weight: float = _setting(0.4, 0, 1)
+    rerank: bool = False
+    """Whether the first candidates are put in order once more by the reranker."""
+    rerank_weight: float = _setting(0.35, 0, 1)
+    """Share of the reranker's score in the order; the rest is the fused score."""
     num_candidates: int = _setting(50, 5, 200)
     """Of each leg."""
     ef_search: int = _setting(100, 10, 1000)

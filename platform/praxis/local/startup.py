@@ -196,14 +196,19 @@ def _start_model_server(supervisor: Supervisor, var: Path, addresses: dict[str, 
     port = _free_port()
     key = read_text("LLM_API_KEY", "") or secrets.token_urlsafe(24)
     addresses["LLM_API_KEY"] = key
+    given["RERANK_BASE_URL"] = read_url(
+        "RERANK_BASE_URL", schemes=("http", "https"), example="http://rerank.internal:8000/v1"
+    )
     for name, url in given.items():
         if not url:
             addresses[name] = f"http://127.0.0.1:{port}/v1"
+    reranker = read_text("PRAXIS_RERANKER", "")
     spawn = program(
         *(sys.executable, "-m", "modeling.inference.server"),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--models-dir", str(var / "models"), "--adapters-dir", str(var / "adapters")),
         *("--api-key-env", "PRAXIS_LLM_KEY"),
+        *(("--reranker", reranker) if reranker else ()),
         env={
             "PRAXIS_LLM_KEY": key,
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),

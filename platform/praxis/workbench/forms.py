@@ -97,6 +97,11 @@ class SettingsForm(forms.Form):
         label=gettext_lazy("Weight of the words"),
         widget=forms.NumberInput(attrs={"step": "0.05", "min": "0", "max": "1"}),
     )
+    rerank = forms.BooleanField(label=gettext_lazy("Rerank the first fifty"), required=False)
+    rerank_weight = forms.FloatField(
+        label=gettext_lazy("Weight of the reranker"),
+        widget=forms.NumberInput(attrs={"step": "0.05", "min": "0", "max": "1"}),
+    )
     num_candidates = forms.IntegerField(label=gettext_lazy("Candidates of each leg"))
     ef_search = forms.IntegerField(
         label=gettext_lazy("Breadth in the vector index"),

@@ -19,6 +19,7 @@ STEPS = {
     "embed": gettext_lazy("vector of the question"),
     "search": gettext_lazy("both legs"),
     "fuse": gettext_lazy("fusion"),
+    "rerank": gettext_lazy("reranking"),
     "context": gettext_lazy("context"),
 }
 

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -339,6 +340,34 @@ def test_senseless_settings_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError) as refused:
         SearchSettings.from_dict(values)
     assert set(refused.value.message_dict) & {*values, "text_weight"}
+
+
+def test_the_reranker_has_its_share_in_the_order(
+    add_document: AddDocument, principal: Principal, model_server: ModelServer
+) -> None:
+    add_document("shop.md", SHOP)
+    words = {"vector_weight": 0.0, "text_weight": 1.0}
+    question = "the warranty, and goods that may be returned after delivery"
+    before = ask(principal, question, settings=SearchSettings(**words)).found  # type: ignore[arg-type]
+    alone = SearchSettings(**words, rerank=True, rerank_weight=1.0)  # type: ignore[arg-type]
+    after = ask(principal, question, settings=alone)
+    assert [each.rerank_score for each in before] == [None] * 3
+    by_reranker = sorted(after.found, key=lambda each: -(each.rerank_score or 0))
+    assert list(after.found) == by_reranker
+    assert "rerank" in after.explanation.milliseconds
+    none = SearchSettings(**words, rerank=True, rerank_weight=0.0)  # type: ignore[arg-type]
+    kept = ask(principal, question, settings=none).found
+    assert [each.text for each in kept] == [each.text for each in before]
+
+
+def test_a_reranker_that_does_not_answer_is_done_without(
+    add_document: AddDocument, principal: Principal, model_server: ModelServer, settings: Any
+) -> None:
+    add_document("shop.md", SHOP)
+    settings.RERANK_BASE_URL = "http://127.0.0.1:1/v1"
+    result = ask(principal, "warranty of the kettle", settings=SearchSettings(rerank=True))
+    assert result.found[0].text.startswith("The kettle")
+    assert result.found[0].reranked is None and "rerank" not in result.explanation.milliseconds
 
 
 def test_the_explanation_can_be_sent(add_document: AddDocument, principal: Principal) -> None:

@@ -21,6 +21,7 @@ SETTINGS = {
     "fusion": "score",
     "vector_weight": "0.6",
     "text_weight": "0.4",
+    "rerank_weight": "0.35",
     "num_candidates": "50",
     "ef_search": "100",
     "min_relevance": "0",
@@ -30,12 +31,13 @@ SETTINGS = {
 }
 
 
-def settings_of(prefix: str, **changed: object) -> dict[str, object]:
+def settings_of(prefix: str, **changed: str) -> dict[str, str]:
     return {f"{prefix}-{name}": value for name, value in {**SETTINGS, **changed}.items()}
 
 
-def page_of(client: Client, workspace: Workspace, htmx: bool = False, **query: Any) -> str:
-    headers = {"HX-Request": "true"} if htmx else {}
+def page_of(client: Client, workspace: Workspace, **query: Any) -> str:
+    """`htmx=True` asks as HTMX does."""
+    headers = {"HX-Request": "true"} if query.pop("htmx", False) else {}
     response = client.get(reverse("workbench:index", args=[workspace.slug]), query, headers=headers)
     assert response.status_code == 200
     return unescape(response.content.decode())
@@ -125,6 +127,16 @@ def test_settings_are_saved_for_the_workspace_or_one_corpus(
         reverse("workbench:forget", args=[workspace.slug]), {"corpus": str(corpus.pk), "q": "x"}
     )
     assert settings_for(workspace, [corpus.pk]).num_candidates == 20
+
+
+def test_the_reranker_has_a_say_and_shows_it(
+    browser: Client, workspace: Workspace, shop: DocumentVersion, model_server: ModelServer
+) -> None:
+    chosen = settings_of("a", rerank="on", rerank_weight="1")
+    page = page_of(browser, workspace, q="days after delivery", **chosen)
+    assert titles(page)[0] == "shop › Returns"
+    assert "Reranked" in page and re.search(r"reranking \d", page)
+    assert [asked.body["query"] for asked in model_server.requests if asked.path == "/v1/rerank"]
 
 
 def test_nobody_is_sent_elsewhere_after_saving(browser: Client, workspace: Workspace) -> None:
