@@ -16,6 +16,7 @@ by webhook.
 This module imports nothing of the platform, so a domain's rules can be tested without a database.
 """
 
+import datetime
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
@@ -74,7 +75,8 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class StateChanged(Event):
-    """The difference to the state before the turn: new values by key, None for a removed one."""
+    """The difference to the state before as a JSON merge patch (`pipeline.difference`): new values by
+    key, None for a removed one, nested objects only where they changed."""
 
     kind: ClassVar[str] = "state_changed"
     changes: State
@@ -376,6 +378,26 @@ class PanelField:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SaidTurn:
+    """A message of the person, what was said to them before it, and the state after its answer."""
+
+    agent: str
+    user: str
+    said_on: datetime.date
+    state: State
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectedState:
+    """A field of the panel that a person put right, with the conversation up to then."""
+
+    turns: tuple[SaidTurn, ...]
+    key: str
+    before: State
+    after: State
+
+
+@dataclass(frozen=True, kw_only=True)
 class Assistant:
     """What a domain must say about itself. Text fields may be lazy translations."""
 
@@ -401,12 +423,17 @@ class Assistant:
     correct: Callable[[State, str, str], State] | None = None
     """The state after the person corrected one panel field by hand; raises ValueError with a
     sentence for the person when the value is not allowed."""
+    state_example: Callable[[CorrectedState], list[dict[str, Any]] | None] | None = None
+    """A correction of the state as the chat messages of one training conversation, of which those with
+    `weight` 1 are learnt; None when nothing can be learnt from it."""
     seed: Callable[[Any], None] | None = None
     """Puts the demo's data into a workspace (a `Workspace` row); must be safe to call twice."""
     warm_up: Callable[[], None] | None = None
     """Loads what the first turn would wait for; must be safe to call twice and from any thread."""
     urls: str = ""
     """Dotted module of extra pages, served under `/w/<workspace>/<slug>/`."""
+    api: str = ""
+    """Dotted path of a ninja router, served under `/api/v1/<slug>/`."""
     pages_title: Text = ""
     """How the workspace's navigation names the first of these pages; empty: no link."""
     stylesheet: str = ""

@@ -118,9 +118,27 @@ def arbitrate(
 
 
 def difference(before: State, after: State) -> State:
-    """What changed: new values by key, None for a key that is gone."""
-    changes = {key: value for key, value in after.items() if before.get(key) != value}
-    return changes | dict.fromkeys(before.keys() - after.keys())
+    """What changed, as a JSON merge patch (RFC 7396): new values by key, None for a key that is gone;
+    of an object that was there before, only what changed in it.
+    """
+    changes: State = dict.fromkeys(before.keys() - after.keys())
+    for key, value in after.items():
+        old = before.get(key)
+        if old == value:
+            continue
+        nested = isinstance(old, dict) and isinstance(value, dict)
+        changes[key] = difference(old, value) if nested else value  # type: ignore[arg-type]
+    return changes
+
+
+def together(first: State, second: State) -> State:
+    """One merge patch that does what the two do one after the other."""
+    merged = dict(first)
+    for key, value in second.items():
+        old = merged.get(key)
+        nested = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = together(old, value) if nested else value  # type: ignore[arg-type]
+    return merged
 
 
 def prompt_version(assistant: Assistant) -> str:

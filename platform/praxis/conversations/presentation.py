@@ -17,6 +17,7 @@ from praxis.accounts.models import Role
 from praxis.assistants.contract import PanelField
 from praxis.assistants.registry import app_label_of, get_assistant
 from praxis.conversations.access import is_own
+from praxis.conversations.memory import path_ids
 from praxis.conversations.models import Conversation, Feedback, Message
 from praxis.conversations.rendering import cited_numbers, render_answer, visible
 
@@ -79,10 +80,29 @@ def present(
     ]
 
 
-def panel_fields(conversation: Conversation) -> Sequence[PanelField] | None:
-    """None for an assistant that keeps no state."""
+@dataclass(frozen=True, kw_only=True)
+class ShownField:
+    field: PanelField
+    origin: UUID | None
+    """The message that the value came from, on the branch that is shown."""
+
+
+def panel_fields(conversation: Conversation) -> list[ShownField] | None:
+    """None for an assistant that keeps no state. At most two queries, for the origins."""
     panel = get_assistant(conversation.assistant).panel
-    return None if panel is None else panel(conversation.state)
+    if panel is None:
+        return None
+    fields = panel(conversation.state)
+    origins: dict[int, UUID] = {}
+    if turns := {field.turn for field in fields if field.turn}:
+        said = Message.objects.filter(
+            pk__in=path_ids(conversation.head_id), role=Message.Role.USER, turn__in=turns
+        )
+        origins = dict(said.values_list("turn", "pk"))
+    return [
+        ShownField(field=field, origin=origins.get(field.turn) if field.turn else None)
+        for field in fields
+    ]
 
 
 def _siblings(

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from praxis.assistants.pipeline import together
 from praxis.assistants.registry import get_assistant
 from praxis.conversations.models import Conversation, Message
 
@@ -22,11 +23,20 @@ def message_to_dict(message: Message) -> dict[str, Any]:
         "not_in_documents": _without_kind(message.last_event("not_in_documents")),
         "conflict": _without_kind(message.last_event("conflict")),
         "confidence": _without_kind(message.last_event("confidence")),
+        "state_changes": state_changes(message),
         "state_after": message.state_after,
         "receipt": message.receipt,
         "created_at": message.created_at.isoformat(),
         "finished_at": message.finished_at.isoformat() if message.finished_at else None,
     }
+
+
+def state_changes(message: Message) -> dict[str, Any]:
+    """What the turn, and corrections after it, changed in the state: one JSON merge patch."""
+    changes: dict[str, Any] = {}
+    for event in message.events_of("state_changed"):
+        changes = together(changes, event["changes"])
+    return changes
 
 
 def _without_kind(event: dict[str, Any] | None) -> dict[str, Any] | None:

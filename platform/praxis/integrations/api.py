@@ -2,11 +2,13 @@
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.module_loading import import_string
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, ValidationError
 
 from praxis.answer_cache.api import router as answer_cache_router
 from praxis.assistants.contract import ModelUnavailable
+from praxis.assistants.registry import all_assistants
 from praxis.conversations.services import MessageRefused, NotNow, TooManyTurns
 from praxis.guarded_http import AddressRefused
 from praxis.integrations.authentication import KeyAuth
@@ -31,6 +33,9 @@ api.add_router("", knowledge_router)
 api.add_router("", tuning_router)
 api.add_router("", answer_cache_router)
 api.add_router("", workbench_router)
+for assistant in all_assistants():
+    if assistant.api:
+        api.add_router(f"/{assistant.slug}", import_string(assistant.api))
 
 
 def _error(request: HttpRequest, status: int, kind: str, message: str) -> HttpResponse:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from praxis.accounts.access import Principal
 from praxis.assistants.contract import Assistant
+from praxis.assistants.pipeline import difference
 from praxis.conversations import services
 from praxis.conversations.access import conversations_of, get_conversation, get_message
 from praxis.conversations.memory import remembered_messages, summary_of
@@ -241,4 +242,5 @@ def correct_state(
         raise
     except ValueError as error:
         raise services.MessageRefused(str(error)) from error
-    return conversation_to_dict(corrected)
+    changes = difference(conversation.state, corrected.state)
+    return {**conversation_to_dict(corrected), "state_changes": changes}

@@ -19,6 +19,8 @@ from praxis.accounts.models import Membership, Role
 from praxis.integrations.models import ApiKey
 
 SCOPES = (
+    "assistants:read",
+    "assistants:write",
     "chat",
     "conversations:read",
     "conversations:write",

@@ -7,6 +7,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from praxis.accounts.access import Principal, record
 from praxis.assistants.registry import get_assistant
 from praxis.jobs.services import enqueue
 from praxis.tuning.bases import ready_tokenizer
-from praxis.tuning.corrections import corrected_conversations, to_jsonl
+from praxis.tuning.corrections import corrected_conversations, corrected_states, to_jsonl
 from praxis.tuning.models import Dataset, DatasetVersion
 
 EXAMINED_AT_ONCE_BYTES = 2 * 1024 * 1024
@@ -54,18 +55,22 @@ def store_upload(*, principal: Principal, name: str, file: File) -> DatasetVersi
 def store_corrections(
     *, principal: Principal, name: str, assistant: str, reviewed_only: bool
 ) -> DatasetVersion:
-    """Collect what people corrected in the assistant's answers into the next version.
+    """Collect what people corrected in the assistant's answers and state into the next version.
 
     Raises `DatasetRefused` when there is no correction, or none since the newest version.
     """
+    corrected = get_assistant(assistant)
     content = to_jsonl(
-        corrected_conversations(
-            principal.workspace, get_assistant(assistant), reviewed_only=reviewed_only
+        chain(
+            corrected_conversations(principal.workspace, corrected, reviewed_only=reviewed_only),
+            corrected_states(principal.workspace, corrected, reviewed_only=reviewed_only),
         )
     )
     if not content:
         raise DatasetRefused(
-            _("Nobody has corrected an answer of this assistant yet; correct one in the chat.")
+            _(
+                "Nobody has corrected this assistant yet; correct an answer or the panel in the chat."
+            )
         )
     return _store(
         principal=principal,

@@ -16,7 +16,7 @@ from praxis.assistants.contract import (
     Token,
     Turn,
 )
-from praxis.assistants.pipeline import arbitrate, difference, run_turn
+from praxis.assistants.pipeline import arbitrate, difference, run_turn, together
 from praxis.assistants.tests.fakes import ScriptedModel, make_turn
 
 
@@ -222,4 +222,16 @@ def test_difference_names_new_changed_and_removed_keys() -> None:
         "b": 5,
         "d": 4,
         "c": None,
+    }
+
+
+def test_difference_of_nested_objects_is_a_merge_patch() -> None:
+    before = {"slots": {"a": {"value": 1, "turn": 1}, "b": {"value": 2}}, "list": [1, 2]}
+    after = {"slots": {"a": {"value": 3, "turn": 1}, "c": {"value": 4}}, "list": [2]}
+    patch = difference(before, after)
+    assert patch == {"slots": {"a": {"value": 3}, "b": None, "c": {"value": 4}}, "list": [2]}
+    back = difference(after, before)
+    assert together(patch, back) == {
+        "slots": {"a": {"value": 1}, "b": {"value": 2}, "c": None},
+        "list": [1, 2],
     }
