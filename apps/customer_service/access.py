@@ -2,7 +2,7 @@
 
 from django.http import Http404
 
-from apps.customer_service.models import ServiceDefinition
+from apps.customer_service.models import ServiceDefinition, ServiceDraft
 from praxis.accounts.access import Principal
 from praxis.accounts.models import Role
 
@@ -22,3 +22,16 @@ def get_definition(
         raise Http404
     principal.require(role)
     return found
+
+
+def get_draft(principal: Principal, name: str) -> ServiceDraft:
+    """The draft of a service; 404 where there is none, 403 for less than an administrator."""
+    principal.require(Role.ADMIN)
+    draft = (
+        ServiceDraft.objects.select_related("based_on", "workspace")
+        .filter(workspace=principal.workspace, name=name)
+        .first()
+    )
+    if draft is None:
+        raise Http404
+    return draft

@@ -151,6 +151,9 @@ def _parse(raw: bytes) -> dict[str, Any] | None:
         data = json.loads(raw)
     except (ValueError, RecursionError):
         return None
+    if isinstance(data, list):
+        # A bare list is read as an object, so that its entries and their number have names.
+        return {"items": data, "count": len(data)}
     return data if isinstance(data, dict) else None
 
 

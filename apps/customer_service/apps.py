@@ -13,16 +13,16 @@ class CustomerServiceConfig(AppConfig):
 
     @property
     def local_processes(self) -> list[LocalProcess]:
-        """The demo shop, which `manage.py up` runs beside the platform."""
-        from apps.customer_service.endpoints import demo_shop, demo_shop_file
+        """The demo businesses, which `manage.py up` runs beside the platform."""
+        from apps.customer_service.endpoints import demo_file, demo_place
 
         return [
             LocalProcess(
-                name="shop",
+                name="businesses",
                 argv=(
-                    *(sys.executable, "-m", "apps.customer_service.demo_shop"),
-                    *("--place", str(demo_shop_file())),
+                    *(sys.executable, "-m", "apps.customer_service.demo_businesses"),
+                    *("--place", str(demo_file())),
                 ),
-                ready_url=f"{demo_shop().url}/health",
+                ready_url=f"{demo_place().url}/health",
             )
         ]

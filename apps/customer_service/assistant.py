@@ -12,7 +12,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, override
 
-from apps.customer_service import actions
+from apps.customer_service import actions, routing
+from apps.customer_service.corrections import example_of
 from apps.customer_service.demo import seed
 from apps.customer_service.endpoints import endpoint_of
 from apps.customer_service.intents import IntentIndex, choose_intent, rank
@@ -30,10 +31,12 @@ from apps.customer_service.replies import (
 )
 from apps.customer_service.schema import DONT_CARE, Intent, Service, Slot
 from apps.customer_service.tracker import (
+    LONGEST_WISH,
     Ranking,
     State,
     change_by_hand,
     empty_state,
+    evidence_in,
     read,
 )
 from apps.customer_service.values import Choice, Found, WrongValue, choices_of, normalise
@@ -42,6 +45,7 @@ from modeling.weights.assemble import BASE_MODEL_NAME, default_base_name
 from praxis.assistants.contract import (
     Assistant,
     Chain,
+    CorrectedState,
     Event,
     ModelUnavailable,
     PanelField,
@@ -55,7 +59,7 @@ from praxis.assistants.pipeline import difference
 from praxis.assistants.remembering import remembered_chain
 
 INSTRUCTIONS = (
-    "You answer questions of a shop's customers from the given documents only. "
+    "You answer questions of a business's customers from the given documents only. "
     "Be short and friendly. If the documents don't say it, say that you don't know."
 )
 KEY_SPACE = uuid.UUID("5f1a3c1e-6d0b-5a39-9d0c-0d6b7a1f3e55")
@@ -195,13 +199,18 @@ def _read_more(turn: Turn, slot: Slot, text: str, choices: Sequence[Choice]) -> 
 
 def _choose_service(turn: Turn, state: State, published: Sequence[int], embed: _Embedding) -> State:
     """Between tasks, the service whose intents the message is nearest to."""
-    if len(published) < 2 or state["intent"] or state["waiting"] or state["asked"]:
+    current = state["definition"]
+    if len(published) < 2 or not routing.is_free(state):
         return state
-    scores = {pk: embed.rank(pk, turn.text[:600], frozenset()).scored for pk in published}
-    best = max(published, key=lambda pk: scores[pk][0][1] if scores[pk] else 0.0)
-    if best == state["definition"] or not scores[best]:
+    text, today = turn.text[:LONGEST_WISH], timezone.localdate()
+    rankings = {
+        pk: embed.rank(pk, text, evidence_in(_service(pk), text, today)) for pk in published
+    }
+    chosen = routing.nearest(current, rankings)
+    if chosen == current:
         return state
-    return {**empty_state(), "definition": best}
+    following = routing.carried_over(state, _service(current), _service(chosen))
+    return {**following, "definition": chosen}
 
 
 def propose(turn: Turn) -> Proposal | None:
@@ -420,10 +429,18 @@ def correct(state: State, key: str, value: str) -> State:
     return change_by_hand(service, state, slot, stored)
 
 
+def state_example(corrected: CorrectedState) -> list[dict[str, Any]] | None:
+    """A corrected slot as a training conversation for the tracker; None when nothing was said of it."""
+    definition = corrected.after.get("definition")
+    if definition is None or not ServiceDefinition.objects.filter(pk=definition).exists():
+        return None
+    return example_of(_service(definition), corrected)
+
+
 ASSISTANT = Assistant(
     slug="service",
     title=gettext_lazy("Customer service"),
-    tagline=gettext_lazy("Order status, returns, changes of address and questions on the terms"),
+    tagline=gettext_lazy("Orders, returns, bookings, appointments and questions on the terms"),
     notice=gettext_lazy(
         "You are talking to a program. It changes nothing without your yes, and you can ask for a "
         "person at any time."
@@ -432,7 +449,7 @@ ASSISTANT = Assistant(
     suggestions=(
         gettext_lazy("Where is my order HP-10422? My e-mail is ben@example.com"),
         gettext_lazy("I want to return something"),
-        gettext_lazy("I need to change my delivery address"),
+        gettext_lazy("Book a table for two tomorrow at 7 pm"),
         gettext_lazy("How long does a refund take?"),
     ),
     chains=(
@@ -446,7 +463,9 @@ ASSISTANT = Assistant(
     track=track,
     panel=panel,
     correct=correct,
+    state_example=state_example,
     seed=seed,
     urls="apps.customer_service.urls",
+    api="apps.customer_service.api.router",
     pages_title=gettext_lazy("Services"),
 )

@@ -75,6 +75,43 @@ class ServiceDefinition(models.Model):
         self.published = True
 
 
+class ServiceDraft(models.Model):
+    """The next version of a service while it is being edited; it may still have problems."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="service_drafts")
+    name = models.CharField(_("name"), max_length=60)
+    definition = models.JSONField(_("definition"))
+    base_url = models.URLField(_("address of the endpoint"), max_length=300, blank=True)
+    secret_encrypted = models.BinaryField(default=b"")
+    based_on = models.ForeignKey(
+        ServiceDefinition, models.SET_NULL, null=True, blank=True, related_name="drafts"
+    )
+    """The version that it changes; None for a new service."""
+    report = models.JSONField(default=list, blank=True)
+    """What an import could not take over, as sentences."""
+    updated_by = models.ForeignKey(
+        User, models.SET_NULL, null=True, blank=True, related_name="service_drafts"
+    )
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "name"], name="one_draft_of_a_service"),
+        ]
+
+    def __str__(self) -> str:
+        return f"draft of {self.name}"
+
+    @property
+    def secret(self) -> str:
+        sealed = bytes(self.secret_encrypted)
+        return unseal(sealed) if sealed else ""
+
+    @secret.setter
+    def secret(self, value: str) -> None:
+        self.secret_encrypted = seal(value) if value else b""
+
+
 def save_version(
     *,
     workspace: Workspace,

@@ -253,10 +253,11 @@ def without_lead_in(text: str) -> str:
         text = re.sub(
             r"^(?:no|nope|sorry|oops|oh|ah|ok|okay|well|yes|yeah|sure|actually|wait|um|uh|please"
             r"|hi|hello|and|because|i meant?|it's|its|it is|that's|that is|that would be|this is"
-            r"|make (?:it|that)|change (?:it|that) to|(?:my|the) [\w ]{1,30}? (?:is|would be|:)"
+            r"|make (?:it|that)|change (?:it|that) to|i take|i need|under the name(?: of)?|(?:my|the) [\w ]{1,30}? (?:is|would be|:)"
             r"|我是说|应该是|改成|改为|是)(?=[\W]|[\u3400-\u9fff]|$)[\s,.:;!-]*",
             "",
             text,
             flags=re.IGNORECASE,
         ).strip()
+    text = re.sub(r"[\s,]+(?:please|thanks|thank you)\W*$", "", text, flags=re.IGNORECASE)
     return text.strip(' \n\t"“”.,;')

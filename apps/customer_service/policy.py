@@ -217,7 +217,7 @@ def _begin(service: Service, state: State, wishes: list[str], text: str, turn: i
         return notes
     if state["intent"]:
         notes.append({"note": "interrupted", "intent": state["intent"]})
-        state["waiting"].insert(0, _suspend(service, state))
+        state["waiting"].insert(0, {**_suspend(service, state), "since": turn})
     first, *others = wishes
     waiting = {task["intent"]: task for task in reversed(state["waiting"])}
     state["waiting"] = [task for task in state["waiting"] if task["intent"] not in wishes]
@@ -279,8 +279,16 @@ def _restore(state: State, task: dict[str, Any]) -> None:
     state["options"] = {**state["options"], **task["options"]}
 
 
+UNSURE_WHETHER_MEANT = 0.5
+"""Confidence in a value that was given for another task in between."""
+
+
 def _resume(state: State, notes: Notes) -> None:
     task = state["waiting"].pop(0)
+    for entry in state["slots"].values():
+        # "Where is my other order?" names an order, but perhaps not the one of this task.
+        if "since" in task and (entry["turn"] or 0) >= task["since"]:
+            entry["confidence"] = min(entry["confidence"], UNSURE_WHETHER_MEANT)
     _restore(state, task)
     state |= {"intent": task["intent"], "heard": task["heard"], "heard_in": task["heard_in"]}
     state |= {"attempts": 0, "proposal": None, "key": ""}

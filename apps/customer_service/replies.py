@@ -79,6 +79,8 @@ def shown(slot: Slot, entry: Mapping[str, Any]) -> str:
         return date_format(datetime.date.fromisoformat(str(value)), "DATE_FORMAT")
     if slot.kind == "categorical":
         return translate(entry["title"])
+    if slot.kind == "money":
+        return f"{value:.2f} {slot.currency}".strip()
     return str(value)
 
 
@@ -130,13 +132,16 @@ class Performance:
         return translate(self.service.intent(name).title) if name else ""
 
     def _values(self, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What a template may name: slots as they are shown, and fields of an answer."""
-        values: dict[str, Any] = {
-            slot.name: shown(slot, self.state["slots"][slot.name])
-            for slot in self.service.slots
-            if slot.name in self.state["slots"]
-        }
-        return {**values, **(more or {})}
+        """What a template may name: slots as they are shown, and fields of an answer.
+
+        A field that repeats a slot is shown like the slot; one that differs is the endpoint's word.
+        """
+        values: dict[str, Any] = dict(more or {})
+        for slot in self.service.slots:
+            entry = self.state["slots"].get(slot.name)
+            if entry and str(values.get(slot.name, entry["value"])) == str(entry["value"]):
+                values[slot.name] = shown(slot, entry)
+        return values
 
     def _look_up(self) -> Iterator[Event]:
         slot = self.service.slot(self.state["move"]["slot"])
@@ -287,10 +292,17 @@ def _listed(titles: list[str]) -> str:
 
 
 def _translated(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Sentences of an answer are translated like those of the definition."""
-    return {
-        key: translate(value) if isinstance(value, str) else value for key, value in data.items()
-    }
+    """Sentences of an answer are translated like those of the definition; dates are written out."""
+    return {key: _readable(value) for key, value in data.items()}
+
+
+def _readable(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return date_format(datetime.datetime.strptime(value, "%Y-%m-%d").date(), "DATE_FORMAT")
+    except ValueError:
+        return translate(value)
 
 
 def _card_data(card: str, data: Mapping[str, Any]) -> dict[str, Any]:

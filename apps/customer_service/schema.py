@@ -13,11 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-KINDS = ("text", "categorical", "pattern", "email", "date", "number")
+KINDS = (
+    "text", "categorical", "pattern", "email", "phone", "date", "time", "number", "money"
+)  # fmt: skip
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 RESULT_TYPES = ("text", "number", "flag", "list", "object")
 CARDS = ("details", "order", "return", "products")
 """Templates that draw an answer; "details" draws any."""
+CURRENCIES = ("AUD", "CAD", "CHF", "CNY", "EUR", "GBP", "HKD", "INR", "JPY", "SGD", "USD")
 LONGEST_PATTERN = 200
 LONGEST_TEXT = 2000
 NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
@@ -66,7 +69,13 @@ class Slot:
     upper: bool = False
     example: str = ""
     minimum: int | None = None
+    """Least value. For kind "date" in days from today (0: not in the past), for "time" in whole
+    hours of the day."""
     maximum: int | None = None
+    currency: str = ""
+    """For kind "money": the currency's code, like GBP; an amount in another one is no value."""
+    country_code: str = ""
+    """For kind "phone": what stands for the leading 0 of a number without country, like 44."""
     group: str = ""
     """Text slots of one group may be answered together, parted by commas."""
     keep: bool = False
@@ -347,6 +356,41 @@ def parse_service(data: object) -> Service:
     return service
 
 
+def problems_of_slot(data: dict[str, Any]) -> list[Problem]:
+    """What is wrong with one slot by itself; the paths begin at the slot."""
+    problems: list[Problem] = []
+    _parse_slot(_Reader(data, (), problems))
+    return problems
+
+
+def problems_of_intent(data: dict[str, Any], slots: list[dict[str, Any]]) -> list[Problem]:
+    """What is wrong with one intent among these slots; the paths begin at the intent."""
+    try:
+        parse_service(
+            {"name": "s", "title": "S", "description": "S", "intents": [data], "slots": slots}
+        )
+    except DefinitionError as error:
+        return [
+            Problem(problem.path[2:], problem.message)
+            for problem in error.problems
+            if problem.path[:2] == ("intents", 0)
+        ]
+    return []
+
+
+def uses_of_slot(data: dict[str, Any], name: str) -> list[str]:
+    """Names of the intents of a definition that use the slot, in whatever place."""
+
+    def used(intent: dict[str, Any]) -> bool:
+        listing = (intent.get("action") or {}).get("listing") or {}
+        return (
+            name in (*intent.get("required", ()), *intent.get("optional", ()))
+            or listing.get("slot") == name
+        )
+
+    return [intent["name"] for intent in data.get("intents", []) if used(intent)]
+
+
 def _parse_slot(reader: _Reader) -> Slot:
     values_from = reader.child("values_from")
     slot = Slot(
@@ -362,6 +406,8 @@ def _parse_slot(reader: _Reader) -> Slot:
         example=reader.text("example", required=False),
         minimum=reader.whole_number("minimum"),
         maximum=reader.whole_number("maximum"),
+        currency=reader.text("currency", required=False),
+        country_code=reader.text("country_code", required=False),
         group=reader.text("group", required=False),
         keep=reader.flag("keep"),
         may_skip=reader.flag("may_skip"),
@@ -373,6 +419,10 @@ def _parse_slot(reader: _Reader) -> Slot:
         reader.problem("is missing; a categorical slot needs values or values_from", "values")
     if slot.kind == "pattern" or (slot.kind == "text" and slot.pattern):
         _check_pattern(reader, slot)
+    if slot.currency and slot.currency not in CURRENCIES:
+        reader.problem(f"must be one of {', '.join(CURRENCIES)}, got {slot.currency!r}", "currency")
+    if slot.country_code and not re.fullmatch(r"[1-9]\d{0,2}", slot.country_code):
+        reader.problem(f"must be 1 to 3 digits, got {slot.country_code!r}", "country_code")
     if slot.minimum is not None and slot.maximum is not None and slot.minimum > slot.maximum:
         reader.problem(f"must be at least the minimum {slot.minimum}", "maximum")
     return slot

@@ -1,4 +1,4 @@
-"""Conversations with the tracker and the policy against the demo shop over HTTP, without the platform.
+"""Conversations with the tracker and the policy against the demo businesses, without the platform.
 
 Tests script them; `ops/benchmarks/service_dialogues.py` lets simulated customers hold them.
 """
@@ -8,30 +8,60 @@ import datetime
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import uvicorn
 
+from apps.customer_service import routing
 from apps.customer_service.actions import Endpoint, call
-from apps.customer_service.demo_service import DEMO_SERVICE
-from apps.customer_service.demo_shop.app import Shop, create_app
+from apps.customer_service.demo_businesses.app import create_app
+from apps.customer_service.demo_businesses.business import Business
+from apps.customer_service.demo_businesses.clinic import Clinic
+from apps.customer_service.demo_businesses.restaurant import Restaurant
+from apps.customer_service.demo_businesses.shop import Shop
+from apps.customer_service.demo_services.shop import SHOP
 from apps.customer_service.intents import Embed, IntentIndex, rank
 from apps.customer_service.model_tracker import Write, hear
 from apps.customer_service.policy import Outcome, advance
 from apps.customer_service.replies import Performance
 from apps.customer_service.schema import Intent, Service, parse_service
-from apps.customer_service.tracker import ReadMore, State, empty_state, read
+from apps.customer_service.tracker import (
+    LONGEST_WISH,
+    Ranking,
+    ReadMore,
+    State,
+    empty_state,
+    evidence_in,
+    read,
+)
 from praxis.assistants.contract import Event, Handoff, StateChanged, Token
 from praxis.guarded_http import AllowedNetwork
 
 TODAY = datetime.date(2026, 3, 4)  # a Wednesday
-TOKEN = "token-of-the-simulated-shop"  # noqa: S105  (of a shop that lives for one run)
+TOKEN = "token-of-the-simulated-demo"  # noqa: S105  (of businesses that live for one run)
 LOOPBACK = [AllowedNetwork.parse("127.0.0.1/32")]
-SERVICE = parse_service(DEMO_SERVICE)
+SERVICE = parse_service(SHOP)
 
 
-@dataclass
+@dataclass(frozen=True)
+class RunningDemo:
+    """The demo's businesses, answering on the loopback."""
+
+    shop: Shop
+    restaurant: Restaurant
+    clinic: Clinic
+    url: str
+
+    @property
+    def businesses(self) -> tuple[Business, ...]:
+        return (self.shop, self.restaurant, self.clinic)
+
+    def endpoint(self, business: str) -> Endpoint:
+        return Endpoint(base_url=f"{self.url}/{business}", secret=TOKEN, allowed=LOOPBACK)
+
+
+@dataclass(frozen=True)
 class RunningShop:
     shop: Shop
     url: str
@@ -42,26 +72,34 @@ class RunningShop:
 
 
 @contextlib.contextmanager
-def running_shop() -> Iterator[RunningShop]:
-    """The shop's own program, on a free port of the loopback."""
-    shop = Shop(today=TODAY)
+def running_demo() -> Iterator[RunningDemo]:
+    """The businesses' own program, on a free port of the loopback."""
+    shop, restaurant, clinic = Shop(TODAY), Restaurant(TODAY), Clinic(TODAY)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(TOKEN, shop), log_level="error", ws="none"))
+    app = create_app(TOKEN, (shop, restaurant, clinic))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
     try:
-        yield RunningShop(shop, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield RunningDemo(shop, restaurant, clinic, url)
     finally:
         server.should_exit = True
         thread.join(timeout=5)
         listener.close()
 
 
+@contextlib.contextmanager
+def running_shop() -> Iterator[RunningShop]:
+    with running_demo() as demo:
+        yield RunningShop(demo.shop, f"{demo.url}/shop")
+
+
 @dataclass
 class Talk:
-    """A conversation with the tracker, the policy and the real shop, without the platform."""
+    """A conversation with the tracker, the policy and real endpoints, without the platform."""
 
     endpoint: Endpoint
     service: Service = SERVICE
@@ -76,21 +114,21 @@ class Talk:
     """Every call that was made: intent and values."""
     spoken: list[dict[str, str]] = field(default_factory=list)
     handed_over: bool = False
-
-    def __post_init__(self) -> None:
-        self.index = IntentIndex.of(self.service)
+    offered: Mapping[str, tuple[Service, Endpoint]] = field(default_factory=dict)
+    """All services of which the messages may speak, by name; `service` is the one spoken of."""
+    indexes: dict[str, IntentIndex] = field(default_factory=dict)
 
     def say(self, text: str) -> str:
         """The assistant's words; "[documents]" or "[unclear]" where other chains would speak."""
         self.turn += 1
+        self._choose_service(text)
+        service = self.service
         reading = read(
-            self.service,
+            service,
             self.state,
             text,
             today=self.today,
-            recognise=lambda part, evidence: rank(
-                self.index, part, embed=self.embed, evidence=evidence
-            ),
+            recognise=lambda part, evidence: self._rank(service, part, evidence),
             read_more=self.read_more,
         )
         if self.write:
@@ -119,6 +157,24 @@ class Talk:
         events = list(self._perform())
         beside = "[documents] " if self.state["move"].get("documents_too") else ""
         return beside + "".join(event.text for event in events if isinstance(event, Token))
+
+    def _rank(self, service: Service, text: str, evidence: frozenset[str]) -> Ranking:
+        if service.name not in self.indexes:
+            self.indexes[service.name] = IntentIndex.of(service)
+        return rank(self.indexes[service.name], text, embed=self.embed, evidence=evidence)
+
+    def _choose_service(self, text: str) -> None:
+        if len(self.offered) < 2 or not routing.is_free(self.state):
+            return
+        text = text[:LONGEST_WISH]
+        rankings = {
+            name: self._rank(service, text, evidence_in(service, text, self.today))
+            for name, (service, _endpoint) in self.offered.items()
+        }
+        chosen, endpoint = self.offered[routing.nearest(self.service.name, rankings)]
+        if chosen is not self.service:
+            self.state = routing.carried_over(self.state, self.service, chosen)
+            self.service, self.endpoint = chosen, endpoint
 
     def _perform(self) -> Iterator[Event]:
         performance = Performance(service=self.service, state=self.state, perform=self._call)

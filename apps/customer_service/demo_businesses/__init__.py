@@ -1,1 +1,2 @@
-"""A small shop behind HTTP, so that the demo's actions are real calls. It is no part of Praxis."""
+"""A shop, a restaurant and a clinic behind HTTP, so that the demo's actions are real calls. They are
+no part of Praxis."""

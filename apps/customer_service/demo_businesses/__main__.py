@@ -1,16 +1,18 @@
-"""`python -m apps.customer_service.demo_shop --place var/demo-shop.json [--port P]`."""
+"""`python -m apps.customer_service.demo_businesses --place var/demo-businesses.json [--port P]`."""
 
 import argparse
 from pathlib import Path
 
 import uvicorn
 
-from apps.customer_service.demo_shop.app import create_app
-from apps.customer_service.demo_shop.place import read_or_choose_place
+from apps.customer_service.demo_businesses.app import create_app
+from apps.customer_service.demo_businesses.place import read_or_choose_place
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="demo_shop", description="Run the demo shop.")
+    parser = argparse.ArgumentParser(
+        prog="demo_businesses", description="Run the demo's shop, restaurant and clinic."
+    )
     parser.add_argument(
         "--place",
         type=Path,

@@ -1,4 +1,4 @@
-"""Where the shop listens and the token it wants, in a file that only its owner can read."""
+"""Where the businesses listen and the token they want, in a file that only its owner can read."""
 
 import json
 import os
@@ -19,7 +19,7 @@ class Place:
 
 
 def read_or_choose_place(path: Path) -> Place:
-    """What the file says; whoever comes first, the shop or the seeding, writes it."""
+    """What the file says; whoever comes first, the program or the seeding, writes it."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f"{path.name}.{os.getpid()}")

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_noop as _
 
 ORDER_AND_EMAIL = ["order_number", "email"]
 
-DEMO_SERVICE: dict[str, Any] = {
+SHOP: dict[str, Any] = {
     "name": "shop",
     "title": _("Harbour & Pine shop"),
     "description": _("Orders, returns and delivery addresses of the Harbour & Pine home shop."),
@@ -171,6 +171,16 @@ DEMO_SERVICE: dict[str, Any] = {
                 "show me", "find me", "interested in", "in the market for", "recommend",
                 "price of", "how much is", "how much are", "有没有", "想买", "找",
             ],
+        },
+        {
+            "name": "max_price",
+            "title": _("Highest price"),
+            "description": _("The most that the product may cost."),
+            "kind": "money",
+            "currency": "GBP",
+            "minimum": 1,
+            "example": "£50",
+            "question": _("How much may it cost at most?"),
         },
     ],
     "intents": [
@@ -369,15 +379,16 @@ DEMO_SERVICE: dict[str, Any] = {
             "title": _("Find a product"),
             "description": _("Search the catalogue and see prices and stock."),
             "required": ["product_query"],
+            "optional": ["max_price"],
             "action": {
                 "method": "GET",
                 "path": "/products",
-                "query": {"query": "product_query"},
+                "query": {"query": "product_query", "max_price": "max_price"},
                 "result": {"products": "list", "total": "number"},
                 "card": "products",
                 "replies": {
-                    "ok": {"text": _("I found {total} for “{product_query}”:")},
-                    "nothing": {"text": _("I found nothing for “{product_query}”.")},
+                    "ok": {"text": _("I found {total} for “{product_query}”[ up to {max_price}]:")},
+                    "nothing": {"text": _("I found nothing for “{product_query}”[ up to {max_price}].")},
                 },
             },
             "samples": [

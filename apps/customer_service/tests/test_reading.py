@@ -176,3 +176,94 @@ def test_only_abuse(text: str) -> None:
 )
 def test_more_than_abuse(text: str) -> None:
     assert not only_abuse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("7 pm", "19:00"), ("7.30pm", "19:30"), ("19:30", "19:30"), ("quarter to eight pm", "19:45"),
+        ("noon", "12:00"), ("at 8 in the evening", "20:00"), ("09:10", "09:10"),
+        ("晚上七点半", "19:30"), ("下午3点", "15:00"), ("12 am", "00:00"),
+    ],
+)  # fmt: skip
+def test_a_time_of_day(text: str, time: str) -> None:
+    (found,) = find(slot("time"), text, today=TODAY, asked=True)
+    assert found.value == time
+    assert found.confidence > 0.8
+
+
+@pytest.mark.parametrize("text", ["at 7", "half past 7", "7:15", "8 o'clock"])
+def test_half_a_day_that_is_not_said_is_unsure_unless_the_hours_settle_it(text: str) -> None:
+    (open_,) = find(slot("time"), text, today=TODAY, asked=True)
+    assert open_.confidence < 0.6
+    (settled,) = find(slot("time", minimum=12, maximum=22), text, today=TODAY, asked=True)
+    assert settled.confidence > 0.8
+    assert settled.value > "18:59"
+
+
+@pytest.mark.parametrize("text", ["for 4 people", "25:10", "HP-10421", "1.299", "2026-03-05"])
+def test_no_time(text: str) -> None:
+    assert find(slot("time"), text, today=TODAY, asked=True) == []
+
+
+def test_a_bare_number_below_a_list_of_times_is_a_line_or_an_hour() -> None:
+    choices = choices_of(
+        slot("time"), [{"value": v, "title": v} for v in ("08:30", "09:10", "14:00")]
+    )
+
+    def value(text: str) -> object:
+        return normalise(slot("time"), text, today=TODAY, choices=choices)
+
+    assert (value("2"), value("at 2"), value("9:10")) == (
+        "09:10",
+        "14:00",
+        "09:10",
+    )
+    with pytest.raises(WrongValue):
+        value("10:00")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("020 7946 0018", "+442079460018"), ("+44 (20) 7946-0018", "+442079460018"),
+        ("0049 30 901820", "+4930901820"), ("my number is 07700 900123, thanks", "+447700900123"),
+    ],
+)  # fmt: skip
+def test_a_telephone_number(text: str, number: str) -> None:
+    (found,) = find(slot("phone", country_code="44"), text, today=TODAY, asked=False)
+    assert found.value == number
+
+
+@pytest.mark.parametrize("text", ["2026-03-05", "12.05.1984", "HP-10421", "10421", "1" * 30])
+def test_no_telephone_number(text: str) -> None:
+    assert find(slot("phone"), text, today=TODAY, asked=True) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("under £50", 50),
+        ("50 pounds", 50),
+        ("1,299.50 GBP", 1299.5),
+        ("12,50 £", 12.5),
+        ("$20", 20),
+    ],
+)
+def test_an_amount_of_money(text: str, amount: float) -> None:
+    (found,) = find(slot("money", currency="GBP"), text, today=TODAY, asked=False)
+    assert found.value == amount
+
+
+def test_an_amount_without_currency_or_in_another_one() -> None:
+    pounds = slot("money", currency="GBP")
+    assert find(pounds, "50", today=TODAY, asked=False) == []
+    assert [found.value for found in find(pounds, "50", today=TODAY, asked=True)] == [50]
+    assert find(pounds, "50 euros", today=TODAY, asked=True) == []
+
+
+def test_a_date_is_kept_within_its_range_of_days() -> None:
+    coming, past = slot("date", minimum=0), slot("date", maximum=-1)
+    text = "12 May 1984 and Friday"
+    assert [found.value for found in find(coming, text, today=TODAY, asked=False)] == ["2026-03-06"]
+    assert [found.value for found in find(past, text, today=TODAY, asked=False)] == ["1984-05-12"]

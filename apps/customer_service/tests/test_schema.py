@@ -5,14 +5,14 @@ import time
 
 import pytest
 
-from apps.customer_service.demo_service import DEMO_SERVICE
+from apps.customer_service.demo_services.shop import SHOP
 from apps.customer_service.json_lines import lines_of, parse_json, place_problems
 from apps.customer_service.schema import DefinitionError, parse_service
 
 
 def changed(**changes: object) -> dict[str, object]:
     """The demo's definition with values put at dotted paths."""
-    data = copy.deepcopy(DEMO_SERVICE)
+    data = copy.deepcopy(SHOP)
     for path, value in changes.items():
         target: object = data
         *parents, last = path.split("__")
@@ -29,7 +29,7 @@ def problems_of(data: object) -> list[str]:
 
 
 def test_a_definition_survives_the_way_through_json() -> None:
-    service = parse_service(DEMO_SERVICE)
+    service = parse_service(SHOP)
     assert parse_service(json.loads(json.dumps(dataclasses.asdict(service)))) == service
 
 
@@ -75,7 +75,7 @@ def test_patterns_that_are_allowed_answer_at_once_on_any_text() -> None:
     from apps.customer_service.schema import Slot
     from apps.customer_service.values import find
 
-    service = parse_service(DEMO_SERVICE)
+    service = parse_service(SHOP)
     slots: list[Slot] = [slot for slot in service.slots if slot.kind in ("pattern", "email")]
     started = time.monotonic()
     for slot in slots:

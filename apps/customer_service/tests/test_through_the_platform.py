@@ -7,7 +7,7 @@ import pytest
 from pytest_django import Settings
 
 from apps.customer_service.assistant import ASSISTANT
-from apps.customer_service.demo_service import DEMO_SERVICE
+from apps.customer_service.demo_services.shop import SHOP
 from apps.customer_service.model_tracker import description_of
 from apps.customer_service.models import ServiceDefinition, save_version
 from apps.customer_service.simulation import TOKEN, RunningShop, running_shop
@@ -47,7 +47,7 @@ def definition(
     settings.WEBHOOK_ALLOWED_NETWORKS = [AllowedNetwork.parse("127.0.0.1/32")]  # type: ignore[attr-defined]
     made = save_version(
         workspace=workspace,
-        definition=DEMO_SERVICE,
+        definition=SHOP,
         base_url=shop.url,
         secret=TOKEN,
         created_by=None,
