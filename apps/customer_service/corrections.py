@@ -9,6 +9,7 @@ write what is listed or said, and is left out.
 from dataclasses import dataclass
 from typing import Any
 
+from apps.customer_service.model_tracker import description_of, shown_turn
 from apps.customer_service.phrases import clean
 from apps.customer_service.schema import DONT_CARE, Service, Slot
 from apps.customer_service.tracker import State
@@ -50,12 +51,11 @@ def example_of(service: Service, corrected: CorrectedState) -> list[dict[str, An
     described = description_of(service)
     messages: list[dict[str, Any]] = [{"role": "system", "content": form.system_message(described)}]
     for number, turn in enumerate(corrected.turns[: place + 1]):
-        said = form.Turn(agent=turn.agent, user=clean(turn.user))
         change = form.Change(
             intent=steps[number].intent, values=_written(service, steps[number], turn)
         )
         messages += [
-            {"role": "user", "content": form.user_message([said])},
+            {"role": "user", "content": form.user_message([shown_turn(turn.agent, turn.user)])},
             {
                 "role": "assistant",
                 "content": form.write_change(described, change),
@@ -63,25 +63,6 @@ def example_of(service: Service, corrected: CorrectedState) -> list[dict[str, An
             },
         ]
     return messages
-
-
-def description_of(service: Service) -> form.ServiceText:
-    """The service as the model reads it. A choice is shown by its title."""
-    return form.ServiceText(
-        description=service.description,
-        slots=tuple(
-            form.SlotText(
-                name=slot.name,
-                description=slot.description.rstrip("."),
-                values=tuple(value.title for value in slot.values),
-            )
-            for slot in service.slots
-        ),
-        intents=tuple(
-            form.IntentText(name=intent.name, description=intent.description.rstrip("."))
-            for intent in service.intents
-        ),
-    )
 
 
 def _step(before: State, after: State) -> _Step:

@@ -149,11 +149,15 @@ def transcript(
         if message["role"] == "assistant":
             agent = message["content"]
         else:
-            said = clean(message["content"])[:LONGEST_SAID]
-            turns.append(form.Turn(agent=_end_of(agent), user=said))
+            turns.append(shown_turn(agent, message["content"]))
             agent = ""
     first = number - len(turns) + 1
     return list(enumerate(turns, first))
+
+
+def shown_turn(agent: str, user: str) -> form.Turn:
+    """A message of the person, and what was said to them before it, as the model reads them."""
+    return form.Turn(agent=_end_of(agent), user=clean(user)[:LONGEST_SAID])
 
 
 def _end_of(agent: str) -> str:
@@ -263,7 +267,7 @@ def _weighed(service: Service, one: Found, heard: Heard | None) -> Found:
     if heard.value == one.value:
         both = 1 - (1 - one.confidence) * (1 - heard.confidence("agrees"))
         return replace(one, confidence=min(both, 0.995))
-    exact = service.slot(one.slot).kind in ("pattern", "email", "date", "number")
+    exact = service.slot(one.slot).kind not in ("text", "categorical")
     if exact or one.confidence >= EXACT or heard.value is None:
         return replace(one, confidence=min(one.confidence, DIFFERENT))
     sure = min(heard.confidence("differs"), DIFFERENT)

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from apps.customer_service.assistant import ASSISTANT
-from apps.customer_service.corrections import description_of, example_of
+from apps.customer_service.corrections import example_of
 from apps.customer_service.demo_services.restaurant import RESTAURANT
 from apps.customer_service.demo_services.shop import SHOP
+from apps.customer_service.model_tracker import description_of
 from apps.customer_service.models import ServiceDefinition, save_version
 from apps.customer_service.schema import Service, parse_service
 from apps.customer_service.simulation import TODAY, Talk
