@@ -76,7 +76,7 @@ class _FilesField(forms.FileField):
 
 
 class ImportForm(forms.Form):
-    files = _FilesField(
+    sources = _FilesField(
         label=gettext_lazy("Files"),
         widget=_Files(attrs={"accept": ".json,.yml,.yaml"}),
         help_text=gettext_lazy(
@@ -95,8 +95,8 @@ class ImportForm(forms.Form):
         url: str = self.cleaned_data["base_url"]
         return checked_address(url) if url else ""
 
-    def clean_files(self) -> list[tuple[str, bytes]]:
-        files = self.cleaned_data["files"]
+    def clean_sources(self) -> list[tuple[str, bytes]]:
+        files = self.cleaned_data["sources"]
         if sum(file.size for file in files) > LARGEST_IMPORT:
             raise forms.ValidationError(
                 _("The files may have %(limit)s bytes together.") % {"limit": LARGEST_IMPORT}
@@ -105,4 +105,4 @@ class ImportForm(forms.Form):
 
     def imported(self) -> Imported:
         """Raises `ImportRefused`."""
-        return from_files(self.cleaned_data["files"])
+        return from_files(self.cleaned_data["sources"])

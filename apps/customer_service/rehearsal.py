@@ -5,6 +5,7 @@ whole conversation can be seen. Otherwise the draft's endpoint is called for rea
 """
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -69,7 +70,8 @@ class Rehearsal:
                 self.state = event.state
             elif isinstance(event, Token):
                 said.append(event.text)
-        return "".join(said)
+        # The panel shows plain text, the chat Markdown.
+        return re.sub(r"\\([\\`*_\[\]<>|~])", r"\1", "".join(said))
 
     def _call(self, intent: Intent, values: Mapping[str, Any], state: State) -> Outcome:
         assert intent.action is not None

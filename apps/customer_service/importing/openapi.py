@@ -48,7 +48,7 @@ class _Reader:
     def read(self) -> Imported:
         info = self._object(self.document.get("info"))
         title = one_line(info.get("title"), 120) or _("Imported service")
-        intents = []
+        intents: list[Definition] = []
         for path, item in self._object(self.document.get("paths")).items():
             shared = self._object(item).get("parameters", [])
             for method, operation in self._object(item).items():

@@ -137,9 +137,9 @@ def test_every_part_of_the_demo_survives_its_form(definition: dict[str, Any]) ->
         data = posted(intent_fields(intent))
         for name, rows in intent_rows(intent).items():
             data |= table(name, rows, len(rows))
-        page = IntentPage(definition, intent, data)
-        found = page.result()
-        assert found is not None, page.form.errors
+        intent_page = IntentPage(definition, intent, data)
+        found = intent_page.result()
+        assert found is not None, intent_page.form.errors
         again = {**definition, "intents": [found], "slots": without_sources(definition)}
         before = {**definition, "intents": [intent], "slots": without_sources(definition)}
         assert parse_service(again) == parse_service(before)
@@ -350,7 +350,7 @@ def test_an_export_is_imported_again_as_a_draft(
 
     file = SimpleUploadedFile("shop-1.json", exported.content)
     client.post(
-        address("service_import", workspace), {"files": file, "base_url": "https://a.example"}
+        address("service_import", workspace), {"sources": file, "base_url": "https://a.example"}
     )
     draft = ServiceDraft.objects.get(workspace=workspace)
     assert draft.definition == SHOP

@@ -198,7 +198,7 @@ def test_half_a_day_that_is_not_said_is_unsure_unless_the_hours_settle_it(text: 
     assert open_.confidence < 0.6
     (settled,) = find(slot("time", minimum=12, maximum=22), text, today=TODAY, asked=True)
     assert settled.confidence > 0.8
-    assert settled.value > "18:59"
+    assert str(settled.value) > "18:59"
 
 
 @pytest.mark.parametrize("text", ["for 4 people", "25:10", "HP-10421", "1.299", "2026-03-05"])

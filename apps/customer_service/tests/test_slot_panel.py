@@ -61,7 +61,9 @@ def test_a_correction_leaves_its_difference_in_answer_and_corrections(
     client = client_for(member)
     address = reverse("conversations:correct", args=[conversation.pk])
     client.post(address, {"key": "guests", "value": "6"})
-    answer = Message.objects.get(pk=conversation.head_id)
+    answer = conversation.head
+    assert answer is not None
+    answer.refresh_from_db()
     changes = message_to_dict(answer)["state_changes"]
     assert changes["slots"] == {
         "guests": {"value": 6, "title": "6", "confidence": 1.0, "turn": None, "source": "corrected"}
