@@ -97,7 +97,7 @@ class Installation:
             "enabled": "on",
             "lower_threshold": 0.35,
             "upper_threshold": 0.75,
-            "documents_threshold": 0.5,
+            "documents_threshold": 0.6,
             "documents": "quote",
             "cache_hours": 24,
             **values,

@@ -468,4 +468,5 @@ ASSISTANT = Assistant(
     urls="apps.customer_service.urls",
     api="apps.customer_service.api.router",
     pages_title=gettext_lazy("Services"),
+    documents_threshold=0.35,
 )

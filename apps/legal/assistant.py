@@ -225,5 +225,6 @@ ASSISTANT = Assistant(
     seed=seed,
     urls="apps.legal.urls",
     pages_title=gettext_lazy("Drafts"),
+    documents_threshold=0.35,
     high_stakes=True,
 )

@@ -442,8 +442,9 @@ class Assistant:
     """Below this confidence the assistant abstains; a workspace may change it."""
     upper_threshold: float = 0.75
     """From this confidence on a deterministic chain answers at once; a workspace may change it."""
-    documents_threshold: float = 0.5
-    """Below this confidence the documents don't answer; a workspace may change it. The figure is how
-    likely the best passage's document answers, so 0.5 is "more likely than not"."""
+    documents_threshold: float = 0.6
+    """Below this confidence the documents don't answer; a workspace may change it. The default suits
+    many documents of one trade; where few documents are asked about in people's own words, a lower
+    one refuses less and still nothing else."""
     high_stakes: bool = False
     """Webhooks carry ids only, and answers are cached only where a workspace switches it on."""

@@ -21,6 +21,8 @@ RECENT_SHARE, SUMMARY_SHARE = 0.5, 0.2
 RECALLED = 3
 SEARCHED = 24
 """Messages of the archive that are weighed for an answer."""
+WHOLE_CHARACTERS = 200
+"""A message up to here is quoted whole; of a longer one the sentence that answers."""
 SENTENCE_CHARACTERS = 300
 
 _RECALLING = re.compile(
@@ -44,6 +46,13 @@ _OWN = re.compile(
 _QUESTION = re.compile(
     r"[?？]\s*$|^\W*(?:what|which|who|when|where|why|how|can|could|do|does|did|is|are)\b", re.I
 )
+_OTHERS = re.compile(
+    r"\b(?:brother|sister|mother|father|mum|dad|parents?|son|daughter|wife|husband|partner|cousin|aunt|"
+    r"uncle|grand\w+|nephew|niece|neighbou?rs?|friends?|colleagues?|boss|manager|teacher|dog|cat)\b"
+    r"|兄|弟|姐|妹|妈|爸|父|母|邻居|朋友|同事|老板|妻|丈夫|儿子|女儿",
+    re.IGNORECASE,
+)
+"""People (and animals) about whom a sentence may speak instead of the person themselves."""
 _FIRST_PERSON = re.compile(r"\b(?:i|i'm|i've|i'll|i'd|my|mine|me|we|our|us)\b|我", re.IGNORECASE)
 # Words of the request itself, which the remembered sentence need not hold.
 _ASKING = frozenset(
@@ -112,26 +121,32 @@ def _statements(question: str, message: Remembered) -> Iterator[RememberedSenten
     if message.role != "user":
         return
     asked = set(content_words(question)) - _ASKING
-    for sentence in split_sentences(message.text):
-        if _QUESTION.search(sentence.text):
-            continue
-        held = asked & set(content_words(sentence.text))
-        covered = len(held) / len(asked) if asked else 0.0
+    said = [one.text for one in split_sentences(message.text) if not _QUESTION.search(one.text)]
+    if sum(map(len, said)) <= WHOLE_CHARACTERS:
+        said = [" ".join(said)] if said else []
+    for text in said:
+        held = asked & set(content_words(text))
         yield RememberedSentence(
-            text=sentence.text[:SENTENCE_CHARACTERS],
+            text=text[:SENTENCE_CHARACTERS],
             turn=message.turn,
             confidence=_confidence(
                 closeness=message.closeness,
-                covered=covered,
-                own=_FIRST_PERSON.search(sentence.text) is not None,
+                covered=len(held) / len(asked) if asked else 0.0,
+                own=_FIRST_PERSON.search(text) is not None,
+                others=bool(_others(text) - _others(question)),
             ),
         )
 
 
-def _confidence(*, closeness: float, covered: float, own: bool) -> float:
+def _others(text: str) -> set[str]:
+    return {found.lower() for found in _OTHERS.findall(text)}
+
+
+def _confidence(*, closeness: float, covered: float, own: bool, others: bool) -> float:
     """How likely the sentence is what was asked for; set on seeds 1 to 3 of `make bench
     NAME=memory`, which are not reported."""
-    return 1 / (1 + math.exp(-(-3.6 + 6.0 * closeness + 2.2 * covered + 0.8 * own)))
+    logit = -3.1 + 6.0 * closeness + 2.2 * covered + 0.8 * own - 4.0 * others
+    return 1 / (1 + math.exp(-logit))
 
 
 def remembered_chain(name: str = "memory") -> Chain:

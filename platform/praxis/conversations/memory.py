@@ -162,11 +162,13 @@ def remembered_messages(leaf_id: UUID | None, *, containing: str = "") -> QueryS
     return found.order_by("-turn", "created_at", "pk")
 
 
-def summary_of(leaf_id: UUID | None, *, recent_tokens: int = 200, max_tokens: int = 400) -> str:
+def summary_of(
+    leaf_id: UUID | None, *, recent_tokens: int = 200, max_tokens: int = 400
+) -> list[str]:
     """The summary as a person sees it: without the state, which the page shows as fields."""
     memory = ConversationMemory(leaf_id=leaf_id, state={}, model=ServedModel())
     memory.recent(recent_tokens)
-    return memory.summary(max_tokens)
+    return [line.removeprefix("- ") for line in memory.summary(max_tokens).splitlines()]
 
 
 def embed_messages(leaf_id: UUID, model: LanguageModel) -> None:

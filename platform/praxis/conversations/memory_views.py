@@ -40,7 +40,7 @@ def memory(request: HttpRequest, principal: Principal, conversation: Conversatio
         "conversation": conversation,
         "assistant": get_assistant(conversation.assistant),
         "panel": panel_fields(conversation),
-        "summary": summary_of(conversation.head_id).splitlines(),
+        "summary": summary_of(conversation.head_id),
         "turns": _turns(archive.filter(turn__in=list(page))),
         "page": page,
         "words": words,

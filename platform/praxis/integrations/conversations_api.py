@@ -199,7 +199,7 @@ def read_memory(
     archive = remembered_messages(conversation.head_id, containing=q)
     return {
         "state": conversation.state,
-        "summary": summary_of(conversation.head_id).splitlines(),
+        "summary": summary_of(conversation.head_id),
         "count": archive.count(),
         "items": [
             {"id": str(one.pk), "turn": one.turn, "role": one.role, "text": one.text}

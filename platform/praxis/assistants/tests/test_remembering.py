@@ -56,8 +56,21 @@ def test_it_quotes_the_person_with_the_number_of_the_message() -> None:
     [token] = proposal.speak()
     assert isinstance(token, Token)
     assert "message 3" in token.text
-    assert "> My order number is PX-4471." in token.text
+    assert "> Hello again. My order number is PX-4471." in token.text
     assert proposal.confidence > 0.75
+
+
+def test_a_sentence_about_somebody_else_is_no_answer() -> None:
+    turn = late_turn(
+        "Where do I live?",
+        said(3, "We moved to Porto two years ago.", 0.45),
+        said(9, "My brother lives in Graz and likes it there.", 0.5),
+    )
+    proposal = remembered_chain().propose(turn)
+    assert proposal is not None
+    [token] = proposal.speak()
+    assert isinstance(token, Token)
+    assert "Porto" in token.text
 
 
 def test_the_later_of_two_equal_statements_holds() -> None:
