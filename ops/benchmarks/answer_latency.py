@@ -144,7 +144,6 @@ def _fill(chosen: Sequence[tuple[str, str, str]], seed: int) -> None:
     places = _documents(corpus, texts)
     index = next(one for one in Chunk._meta.indexes if one.name == "chunk_nearest")
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL maintenance_work_mem = '1GB'")
         cursor.execute(f"DROP INDEX {index.name}")
         cursor.execute(
             "CREATE TEMPORARY TABLE bench_chunk (version_id uuid, ordinal int, start int, stop int,"
@@ -155,9 +154,10 @@ def _fill(chosen: Sequence[tuple[str, str, str]], seed: int) -> None:
                 written = ",".join(f"{value:.5f}" for value in vector)
                 out.write_row((*place, heading, text, f"[{written}]"))
         cursor.execute(_INSERT, [workspace.pk])
-        cursor.execute(str(index.create_sql(Chunk, connection.schema_editor())))
     compact(workspace.pk)
     with connection.cursor() as cursor:
+        cursor.execute("SET maintenance_work_mem = '1GB'")
+        cursor.execute(str(index.create_sql(Chunk, connection.schema_editor())))
         cursor.execute("VACUUM ANALYZE knowledge_chunk")
         cursor.execute("ANALYZE")
 

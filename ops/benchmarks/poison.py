@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         scopes = ("knowledge:read", "knowledge:write", "chat", "conversations:write")
         admin = installation.rest(*scopes)
         api = installation.rest(*scopes, role="member")
-        corpus = admin.post("/corpora", json={"name": "Goods"}).json()["id"]
+        corpus = admin.post("/corpora", json={"name": "Poisoned goods"}).json()["id"]
         for one in documents:
             files = {"file": (one.file_name, one.content)}
             admin.post(f"/corpora/{corpus}/documents", files=files).raise_for_status()
