@@ -1,10 +1,19 @@
-"""POST /v1/embeddings: requests that come together are encoded together."""
+"""POST /v1/embeddings: a person's question first, uploads with what is left.
+
+Questions that come together are encoded together, in one thread. Requests in bulk (the header
+`X-Priority: bulk`) are encoded by a thread for each CPU, at a low priority of the operating system,
+so that neither a question nor the language model waits for them.
+"""
 
 import asyncio
 import base64
+import contextlib
 import logging
+import os
+import queue
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,6 +35,11 @@ BATCH_SIZE = 32
 # person waits at most for this many texts of somebody's upload.
 GATHERED_TEXTS = 64
 MAX_QUEUED_TEXTS = 16_384
+BULK_BATCH = 16
+"""Texts of about one length, so that little is padded, and few, so that all CPUs have work."""
+BULK_NICENESS = 10
+"""A tenth of a CPU for which questions and answers compete as well. Not less: a thread that waits
+for the CPU while it holds Python's lock holds up the whole server."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -42,6 +56,12 @@ class EmbeddingService:
         self._load = load
         self._metrics = metrics
         self._encoder: Encoder | None = None
+        num_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        self._num_bulk = num_cpus
+        self._bulk_encoders: queue.SimpleQueue[Encoder] = queue.SimpleQueue()
+        self._bulk_pool = ThreadPoolExecutor(
+            max_workers=num_cpus, thread_name_prefix="bulk-encoder", initializer=_yield_to_others
+        )
         self._problem: str | None = None
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
@@ -75,14 +95,15 @@ class EmbeddingService:
             self._runner.cancel()
             await asyncio.gather(self._runner, return_exceptions=True)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._bulk_pool.shutdown(wait=False, cancel_futures=True)
 
-    async def answer(self, request: EmbeddingRequest) -> dict[str, Any]:
+    async def answer(self, request: EmbeddingRequest, *, bulk: bool = False) -> dict[str, Any]:
         encoder = self._require_ready(request)
         texts = [request.input] if isinstance(request.input, str) else request.input
         for index, text in enumerate(texts):
             if not text.strip():
                 raise invalid_request(f"input.{index} is empty; send text", param="input")
-        vectors, counts = await self._encode(texts)
+        vectors, counts = await (self._encode_bulk(texts) if bulk else self._encode(texts))
         limit = encoder.max_tokens
         used = sum(min(count, limit) for count in counts)
         self._metrics.embedded_texts.inc(len(texts))
@@ -123,8 +144,10 @@ class EmbeddingService:
             )
         return self._encoder
 
-    async def _encode(self, texts: list[str]) -> tuple[npt.NDArray[np.float32], list[int]]:
-        if self._num_queued_texts + len(texts) > MAX_QUEUED_TEXTS:
+    @contextlib.contextmanager
+    def _place_in_line(self, num_texts: int) -> Iterator[None]:
+        """Raises `ApiError` 429 when too many wait."""
+        if self._num_queued_texts + num_texts > MAX_QUEUED_TEXTS:
             raise ApiError(
                 429,
                 "rate_limit_error",
@@ -132,31 +155,73 @@ class EmbeddingService:
                 code="queue_full",
                 retry_after_seconds=5,
             )
+        self._num_queued_texts += num_texts
+        try:
+            yield
+        finally:
+            self._num_queued_texts -= num_texts
+
+    async def _encode(self, texts: list[str]) -> tuple[npt.NDArray[np.float32], list[int]]:
         loop = asyncio.get_running_loop()
         pieces = [
             _Job(texts=texts[start : start + GATHERED_TEXTS], done=loop.create_future())
             for start in range(0, len(texts), GATHERED_TEXTS)
         ]
-        self._num_queued_texts += len(texts)
-        try:
+        with self._place_in_line(len(texts)):
             # One piece at a time, so that requests which came later get their turn in between.
             answers = []
             for piece in pieces:
                 self._jobs.put_nowait(piece)
                 answers.append(await piece.done)
-        finally:
-            self._num_queued_texts -= len(texts)
         return (
             np.concatenate([vectors for vectors, _ in answers]),
             [count for _, counts in answers for count in counts],
         )
+
+    async def _encode_bulk(self, texts: list[str]) -> tuple[npt.NDArray[np.float32], list[int]]:
+        loop = asyncio.get_running_loop()
+        by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        with self._place_in_line(len(texts)):
+            pieces = [
+                by_length[start : start + BULK_BATCH] for start in range(0, len(texts), BULK_BATCH)
+            ]
+            work = [
+                loop.run_in_executor(
+                    self._bulk_pool, self._take_turn, [texts[index] for index in piece]
+                )
+                for piece in pieces
+            ]
+            try:
+                answers = await asyncio.gather(*work)
+            except (RuntimeError, ValueError) as exc:
+                logger.error("encoding %d texts failed: %s", len(texts), type(exc).__name__)
+                raise ApiError(500, "encoder_error", f"Encoding failed: {exc}") from exc
+        places = np.argsort(by_length)
+        counts = [count for _, piece_counts in answers for count in piece_counts]
+        return (
+            np.concatenate([vectors for vectors, _ in answers])[places],
+            [counts[place] for place in places],
+        )
+
+    def _take_turn(self, texts: list[str]) -> tuple[npt.NDArray[np.float32], list[int]]:
+        encoder = self._bulk_encoders.get()
+        try:
+            return _encode_all(encoder, texts)
+        finally:
+            self._bulk_encoders.put(encoder)
+
+    def _load_all(self) -> "Encoder":
+        encoder = self._load()
+        for _ in range(self._num_bulk):
+            self._bulk_encoders.put(encoder.twin())
+        return encoder
 
     async def _run(self, after: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         await after.wait()
         started_at = time.monotonic()
         try:
-            self._encoder = await loop.run_in_executor(self._pool, self._load)
+            self._encoder = await loop.run_in_executor(self._pool, self._load_all)
         except (ImportError, OSError, ValueError) as exc:
             self._problem = f"{type(exc).__name__}: {exc}"
             logger.error("encoder did not load: %s", self._problem)
@@ -183,6 +248,12 @@ class EmbeddingService:
                         )
                 continue
             _hand_out(jobs, vectors, counts)
+
+
+def _yield_to_others() -> None:
+    """On Linux a thread has a priority of its own; elsewhere bulk work is like any other."""
+    if hasattr(os, "setpriority") and os.uname().sysname == "Linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BULK_NICENESS)
 
 
 def _encode_all(encoder: "Encoder", texts: list[str]) -> tuple[npt.NDArray[np.float32], list[int]]:

@@ -123,7 +123,8 @@ def build_app(
     async def embed(request: Request) -> Response:
         with metrics.embedding_seconds.time():
             body = await _counted(metrics, "embeddings", parse(request, EmbeddingRequest))
-            answer = await _counted(metrics, "embeddings", embeddings.answer(body))
+            bulk = request.headers.get("x-priority") == "bulk"
+            answer = await _counted(metrics, "embeddings", embeddings.answer(body, bulk=bulk))
         metrics.requests.labels("embeddings", embeddings.name, "200").inc()
         return JSONResponse(answer)
 

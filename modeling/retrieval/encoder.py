@@ -1,5 +1,6 @@
 """Texts to unit vectors, by a sentence-transformers model from a local folder."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
@@ -41,6 +42,13 @@ class Encoder:
         assert length is not None
         return int(length)
 
+    def twin(self) -> "Encoder":
+        """Another one on the same weights, so that both can encode at the same time."""
+        other = copy.copy(self)
+        other._model = copy.deepcopy(self._model, _kept(self._model))
+        other._turn = Lock()
+        return other
+
     def encode(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
         """Vectors of shape (len(texts), dimension), float32, each of length 1."""
         if not texts:
@@ -68,3 +76,9 @@ class Encoder:
                 verbose=False,
             )
         return [len(ids) for ids in encoded["input_ids"]]
+
+
+def _kept(module: torch.nn.Module) -> dict[int, object]:
+    """For `deepcopy`: the weights stay the same objects."""
+    weights = [*module.parameters(), *module.buffers()]
+    return {id(weight): weight for weight in weights}

@@ -20,7 +20,7 @@ import tempfile
 import time
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,11 @@ def evaluate(collection: Collection, limit: int | None) -> Evaluated:
     from praxis.knowledge.search_settings import SearchSettings
 
     encoder = _encoder()
-    searching.embed = lambda texts: encoder.encode(texts).tolist()
+
+    def embed(texts: Sequence[str], *, bulk: bool = False) -> list[list[float]]:
+        return [[float(number) for number in vector] for vector in encoder.encode(texts)]
+
+    searching.embed = embed
     reranker = _reranker()
     searching.rerank = lambda question, passages: reranker.score(question, passages)[0].tolist()
     slug = re.sub(r"[^a-z0-9]+", "-", collection.name.lower())

@@ -36,15 +36,19 @@ class CountingEncoder:
     dimension = 3
     max_tokens = 5
 
-    def __init__(self) -> None:
+    def __init__(self, *, for_bulk: bool = False) -> None:
         self.calls: list[list[str]] = []
         self.pause_seconds = 0.0
+        self.bulk = self if for_bulk else CountingEncoder(for_bulk=True)
 
     def encode(self, texts: list[str], batch_size: int) -> npt.NDArray[np.float32]:
         self.calls.append(texts)
         time.sleep(self.pause_seconds)
         lengths = [[float(len(text)), 0.0, 1.0] for text in texts]
         return np.array(lengths, dtype=np.float32)
+
+    def twin(self) -> "CountingEncoder":
+        return self.bulk
 
     def count_tokens(self, texts: list[str]) -> list[int]:
         return [len(text.split()) for text in texts]

@@ -62,6 +62,31 @@ def test_requests_that_come_together_are_encoded_together(server: Running) -> No
     assert sum(len(call) for call in server.encoder.calls) == 6
 
 
+def embed_in_bulk(server: Running, texts: list[str]) -> httpx.Response:
+    return server.client.post(
+        "/v1/embeddings", json={"model": ENCODER, "input": texts}, headers={"X-Priority": "bulk"}
+    )
+
+
+def test_bulk_keeps_the_order_and_takes_texts_of_like_length_together(server: Running) -> None:
+    texts = ["x" * (1 + index % 97) for index in range(200)]
+    answer = embed_in_bulk(server, texts).json()
+    assert [item["embedding"][0] for item in answer["data"]] == [len(text) for text in texts]
+    assert not server.encoder.calls
+    assert max(len(call[-1]) - len(call[0]) for call in server.encoder.bulk.calls) < 10
+
+
+def test_a_question_does_not_wait_for_what_comes_in_bulk(server: Running) -> None:
+    server.encoder.bulk.pause_seconds = 1.0
+    upload = threading.Thread(target=embed_in_bulk, args=(server, ["page"] * 200))
+    upload.start()
+    wait_until(lambda: server.encoder.bulk.calls)
+    assert embed(server, input="a question").status_code == 200
+    assert upload.is_alive()
+    server.encoder.bulk.pause_seconds = 0.0
+    upload.join()
+
+
 @pytest.mark.parametrize(
     ("change", "status", "param"),
     [

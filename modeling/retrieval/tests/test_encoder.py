@@ -1,5 +1,6 @@
 """The encoder with the real MiniLM."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,13 @@ def test_it_counts_whole_texts_and_encodes_up_to_its_limit(encoder: Encoder) -> 
 def test_no_texts_give_no_vectors(encoder: Encoder) -> None:
     assert encoder.encode([]).shape == (0, 384)
     assert encoder.count_tokens([]) == []
+
+
+def test_a_twin_encodes_the_same_at_the_same_time(encoder: Encoder) -> None:
+    texts = [f"In case {index} the goods come back within {index} days." for index in range(20)]
+    with ThreadPoolExecutor() as pool:
+        ours, theirs = pool.map(lambda each: each.encode(texts), (encoder, encoder.twin()))
+    np.testing.assert_array_equal(ours, theirs)
 
 
 def test_it_says_that_a_folder_is_not_a_model(tmp_path: Path) -> None:
