@@ -1,7 +1,6 @@
 """The child process: reads one file from standard input, writes JSON lines to standard output.
 
-`sandbox.read_file` starts it with the format's name as the only argument and an environment without
-secrets. Before it looks at the file it gives up what a reader doesn't need: network, new processes,
+`fork_server` forks it, in an environment without secrets. Before it looks at the file it gives up what a reader doesn't need: network, new processes,
 writing files, and memory, time and output without limit.
 """
 
@@ -47,8 +46,8 @@ READERS = {
 }
 
 
-def main() -> None:
-    reader = import_module(f".{READERS[sys.argv[1]]}", __package__)
+def main(format_name: str) -> None:
+    reader = import_module(f".{READERS[format_name]}", __package__)
     give_up_rights()
     try:
         data = sys.stdin.buffer.read()

@@ -1,17 +1,21 @@
-"""Starts the child process that reads a file, and takes nothing from it on trust."""
+"""Has a child process read a file, and takes nothing from it on trust."""
 
+import contextlib
 import json
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from .blocks import KINDS, MAX_CHARACTERS, Block, Page, Refused
+from .fork_server import KILL, READ
 from .formats import Format
 
 WALL_SECONDS = 60
@@ -20,7 +24,10 @@ MOST_WALL_SECONDS = 1_800
 _MAX_LINE_BYTES = 4 * MAX_CHARACTERS
 _READ_BYTES = 1 << 18
 # `-m praxis.…` would import the platform with its settings and secrets; this imports `parsing` only.
-_BOOTSTRAP = "import sys; sys.path.append(sys.argv.pop(1)); from parsing.child import main; main()"
+_BOOTSTRAP = (
+    "import sys; sys.path.append(sys.argv.pop(1)); from parsing.fork_server import main; main()"
+)
+_servers = threading.local()
 
 
 def read_file(
@@ -28,42 +35,104 @@ def read_file(
 ) -> Generator[Page, None, None]:
     """Pages as the child finds them. `file` needs a file descriptor, at its start.
 
-    Raises `blocks.Refused`. Closing the iterator ends the child.
+    Raises `blocks.Refused`. Closing the iterator ends the child. A thread reads one file at a time.
     """
-    child = subprocess.Popen(
-        [sys.executable, "-I", "-c", _BOOTSTRAP, str(Path(__file__).parents[1]), known.name],
-        stdin=file.fileno(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={"LANG": "C.UTF-8", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"},
-        cwd="/",
-        start_new_session=True,
-    )
-    assert child.stdout is not None
-    try:
+    server = _server()
+    source, sink = os.pipe()
+    with os.fdopen(source, "rb", buffering=0) as pages:
+        try:
+            server.start(known.name, file.fileno(), sink)
+        finally:
+            os.close(sink)
         ended = False
-        num_characters = 0
-        deadline = _Deadline(seconds)
-        for line in _lines(child.stdout, deadline):
-            message = _parse(line)
-            if "refused" in message:
-                raise Refused(str(message["refused"]), **message["values"])
-            if ended := "end" in message:
-                break
-            page = _page(message)
-            num_characters += sum(len(block.text) for block in page.blocks)
-            if num_characters > MAX_CHARACTERS:
-                raise Refused("too_much_text", limit=MAX_CHARACTERS)
-            if page.total is not None:
-                deadline.renew()
-            yield page
-        if not ended:
-            raise _death(child)
-    finally:
-        child.stdout.close()
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+        try:
+            num_characters = 0
+            deadline = _Deadline(seconds)
+            for line in _lines(pages, deadline):
+                message = _parse(line)
+                if "refused" in message:
+                    raise Refused(str(message["refused"]), **message["values"])
+                if ended := "end" in message:
+                    break
+                page = _page(message)
+                num_characters += sum(len(block.text) for block in page.blocks)
+                if num_characters > MAX_CHARACTERS:
+                    raise Refused("too_much_text", limit=MAX_CHARACTERS)
+                if page.total is not None:
+                    deadline.renew()
+                yield page
+            if not ended:
+                raise _death(server.outcome())
+        finally:
+            server.stop_reader()
+
+
+class _ForkServer:
+    """The process that forks the readers of this thread; see `fork_server`."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-I", "-c", _BOOTSTRAP),
+                    *(str(Path(__file__).parents[1]), str(theirs.fileno())),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={"LANG": "C.UTF-8", "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+                cwd="/",
+                start_new_session=True,
+            )
+        self._control = ours
+        self._reading = False
+
+    @property
+    def usable(self) -> bool:
+        # A pool process is forked from one that may have had a server.
+        return self.pid == os.getpid() and self._process.poll() is None and not self._reading
+
+    def start(self, format_name: str, source: int, sink: int) -> None:
+        self._reading = True
+        socket.send_fds(self._control, [READ + format_name.encode()], [source, sink])
+
+    def outcome(self) -> int | None:
+        """The reader's exit code once it has ended; None when the server itself is gone."""
+        try:
+            answer = self._control.recv(16)
+        except OSError:
+            return None
+        if not answer:
+            return None
+        self._reading = False
+        return int(answer)
+
+    def stop_reader(self) -> None:
+        """Kill the reader unless it has ended; afterwards the server takes the next file."""
+        if not self._reading:
+            return
+        with contextlib.suppress(OSError):
+            self._control.sendall(KILL)
+        self.outcome()
+
+    def close(self) -> None:
+        self._control.close()
+        if self.pid == os.getpid():
+            self._process.kill()
+            self._process.wait()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _server() -> _ForkServer:
+    server: _ForkServer | None = getattr(_servers, "server", None)
+    if server is None or not server.usable:
+        server = _servers.server = _ForkServer()
+    return server
 
 
 class _Deadline:
@@ -128,12 +197,8 @@ def _page(message: dict[str, Any]) -> Page:
     return page
 
 
-def _death(child: subprocess.Popen[bytes]) -> Refused:
+def _death(returncode: int | None) -> Refused:
     """Why the child fell silent without a last word."""
-    try:
-        returncode = child.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        return Refused("crashed")
     if returncode == -signal.SIGXCPU:
         return Refused("timeout", seconds=WALL_SECONDS)
     if returncode == -signal.SIGKILL:  # the kernel's, when memory runs out

@@ -2,8 +2,9 @@
 
 import io
 import tempfile
+import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.utils.translation import override
@@ -116,31 +117,69 @@ def test_a_stream_that_unpacks_without_end_is_stopped() -> None:
     assert refusal("a.pdf", content, seconds=30).code in ("memory", "no_text_layer", "timeout")
 
 
-def test_what_a_child_says_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    liar = 'print(\'{"page": 1, "total": null, "blocks": [["script", "x", 0]], "notes": []}\')'
-    monkeypatch.setattr(sandbox, "_BOOTSTRAP", liar)
-    assert refusal("a.txt", b"text").code == "crashed"
-    monkeypatch.setattr(sandbox, "_BOOTSTRAP", "print('no json')")
-    assert refusal("a.txt", b"text").code == "crashed"
-    monkeypatch.setattr(sandbox, "_BOOTSTRAP", "import os; os.abort()")
-    assert refusal("a.txt", b"text").code == "crashed"
+@pytest.fixture
+def instead_of_reading(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """`instead_of_reading("os.abort()")`: what the children of this test do from now on."""
+
+    def set_up(statements: str) -> None:
+        monkeypatch.setattr(sandbox, "_servers", threading.local())
+        monkeypatch.setattr(
+            sandbox,
+            "_BOOTSTRAP",
+            "import os, sys, time; sys.path.append(sys.argv.pop(1))\n"
+            "from parsing import child, fork_server\n"
+            f"def main(name):\n    {statements}; sys.stdout.flush()\n"
+            "child.main = main\n"
+            "fork_server.main()\n",
+        )
+
+    return set_up
 
 
-def test_closing_the_iterator_ends_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "statements",
+    [
+        'print(\'{"page": 1, "total": null, "blocks": [["script", "x", 0]], "notes": []}\')',
+        "print('no json')",
+        "os.abort()",
+        "os.kill(os.getppid(), 9)",
+    ],
+)
+def test_what_a_child_says_is_not_believed(
+    statements: str, instead_of_reading: Callable[[str], None]
+) -> None:
+    instead_of_reading(statements)
+    assert refusal("a.txt", b"text").code == "crashed"
+    assert refusal("a.txt", b"text").code == "crashed", "the next file finds a server"
+
+
+def test_closing_the_iterator_ends_the_child(instead_of_reading: Callable[[str], None]) -> None:
     import psutil
 
-    waits = (
-        'import time; print(\'{"page": 1, "total": null, "blocks": [], "notes": []}\', '
-        "flush=True); time.sleep(60)"
+    instead_of_reading(
+        'print(\'{"page": 1, "total": null, "blocks": [], "notes": []}\', flush=True); time.sleep(60)'
     )
-    monkeypatch.setattr(sandbox, "_BOOTSTRAP", waits)
-    others = set(psutil.Process().children())
+    others = set(psutil.Process().children(recursive=True))
     with tempfile.TemporaryFile() as file:
         pages: Iterator[Page] = sandbox.read_file(file, format_of("a.txt"))
         next(pages)
-        (child,) = set(psutil.Process().children()) - others
+        _, child = sorted(
+            set(psutil.Process().children(recursive=True)) - others,
+            key=lambda process: process.create_time(),
+        )
         pages.close()  # type: ignore[attr-defined]
         assert not child.is_running()
+
+
+def test_after_a_refusal_the_same_process_forks_the_next_reader() -> None:
+    assert refusal("a.pdf", b"%PDF-1.7\nnothing that a reader knows").code == "pdf_broken"
+    server = sandbox._server()
+    with tempfile.TemporaryFile() as file:
+        file.write(b"Some words.")
+        file.seek(0)
+        (page,) = sandbox.read_file(file, format_of("a.txt"))
+    assert page.blocks[0].text == "Some words."
+    assert sandbox._server() is server
 
 
 @pytest.mark.parametrize(
