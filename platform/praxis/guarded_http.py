@@ -6,9 +6,10 @@ that is not a public unicast address, and the IPv6 forms that carry an IPv4 addr
 tables follow Smokescreen and Svix; see docs/reference/webhooks.md.
 """
 
+import contextlib
 import ipaddress
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -111,7 +112,7 @@ class Response:
     status: int
     headers: httpx.Headers
     body: bytes
-    """At most `BODY_LIMIT` bytes of it."""
+    """Its beginning: `BODY_LIMIT` bytes of an answer to `post`."""
 
 
 def post(
@@ -126,6 +127,46 @@ def post(
 
     Raises `AddressRefused` before a connection is made and `httpx.HTTPError` for what fails after.
     """
+    with _dialled(
+        "POST", url, content=content, headers=headers, timeout=timeout_seconds, allowed=allowed
+    ) as response:
+        return Response(
+            status=response.status_code,
+            headers=response.headers,
+            body=_first_bytes(response.iter_raw(), BODY_LIMIT),
+        )
+
+
+def get(
+    url: str,
+    *,
+    headers: dict[str, str],
+    timeout_seconds: float,
+    most_bytes: int,
+    allowed: Sequence[AllowedNetwork] = (),
+) -> Response:
+    """One GET of the judged address, as `post`; the caller decides about a redirect. The body is
+    unpacked and has at most `most_bytes` + 1 bytes, so that a longer one shows."""
+    with _dialled(
+        "GET", url, content=None, headers=headers, timeout=timeout_seconds, allowed=allowed
+    ) as response:
+        return Response(
+            status=response.status_code,
+            headers=response.headers,
+            body=_first_bytes(response.iter_bytes(), most_bytes + 1),
+        )
+
+
+@contextlib.contextmanager
+def _dialled(
+    method: str,
+    url: str,
+    *,
+    content: bytes | None,
+    headers: dict[str, str],
+    timeout: float,
+    allowed: Sequence[AllowedNetwork],
+) -> Iterator[httpx.Response]:
     address, host, port = resolve(url, allowed)
     parts = urlsplit(url)
     target = f"[{address}]" if ":" in address else address
@@ -133,20 +174,22 @@ def post(
     dialled = parts._replace(netloc=f"{target}:{port}").geturl()
     host_header = host if port == default_port else f"{host}:{port}"
     with (
-        httpx.Client(follow_redirects=False, trust_env=False, timeout=timeout_seconds) as client,
+        httpx.Client(follow_redirects=False, trust_env=False, timeout=timeout) as client,
         client.stream(
-            "POST",
+            method,
             dialled,
             content=content,
             headers={**headers, "host": host_header},
             extensions={"sni_hostname": host},
         ) as response,
     ):
-        body = b""
-        for part in response.iter_raw():
-            body += part
-            if len(body) >= BODY_LIMIT:
-                break
-        return Response(
-            status=response.status_code, headers=response.headers, body=body[:BODY_LIMIT]
-        )
+        yield response
+
+
+def _first_bytes(parts: Iterable[bytes], most: int) -> bytes:
+    body = bytearray()
+    for part in parts:
+        body += part
+        if len(body) >= most:
+            break
+    return bytes(body[:most])

@@ -282,13 +282,24 @@ if _smtp := read_url("EMAIL_URL", schemes=("smtp", "smtps"), example="smtps://us
     EMAIL_USE_SSL = _mail.scheme == "smtps"
 DEFAULT_FROM_EMAIL = read_text("PRAXIS_FROM_EMAIL", "praxis@localhost")
 
-# Private networks that webhooks may reach, as CIDR with an optional port; see guarded_http.py.
-try:
-    WEBHOOK_ALLOWED_NETWORKS = [
-        AllowedNetwork.parse(text) for text in read_list("PRAXIS_WEBHOOK_NETWORKS", [])
-    ]
-except ValueError as _error:
-    raise ImproperlyConfigured(f"PRAXIS_WEBHOOK_NETWORKS: {_error}.") from _error
+
+def _networks(name: str, given: list[str]) -> list[AllowedNetwork]:
+    """Private networks, as CIDR with an optional port; see guarded_http.py."""
+    try:
+        return [AllowedNetwork.parse(text) for text in given]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}.") from error
+
+
+# What webhooks may reach, and what an import of web pages may read.
+WEBHOOK_ALLOWED_NETWORKS = _networks(
+    "PRAXIS_WEBHOOK_NETWORKS", read_list("PRAXIS_WEBHOOK_NETWORKS", [])
+)
+IMPORT_ALLOWED_NETWORKS = _networks(
+    "PRAXIS_IMPORT_NETWORKS", read_list("PRAXIS_IMPORT_NETWORKS", [])
+)
+# WORKSPACE/CORPUS/… below it is imported as it changes; unset: no folder is watched.
+WATCHED_FOLDER = read_text("PRAXIS_WATCHED_FOLDER", "")
 
 # The broker only rings; every message is acknowledged early because the job row decides.
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)

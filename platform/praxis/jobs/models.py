@@ -6,6 +6,7 @@ only rings (docs/reference/jobs.md).
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
@@ -162,6 +163,32 @@ class Job(models.Model):
         if self.state != JobState.RUNNING or self.total is None or not speed:
             return None
         return timedelta(seconds=round(max(0, self.total - self.done) / speed))
+
+    def to_dict(self) -> dict[str, Any]:
+        """How far it is, as REST tells it; the same as on the pages."""
+        return {
+            "id": str(self.pk),
+            "state": self.state,
+            "stage": self.stage,
+            "done": self.done,
+            "total": self.total,
+            "unit": self.unit,
+            "percent": self.percent,
+            "per_second": round(self.speed, 2) if self.speed else None,
+            "seconds_left": round(self.time_left.total_seconds()) if self.time_left else None,
+            "message": self.message,
+            "attempt": self.attempt,
+            "actions": [
+                name
+                for name, allowed in (
+                    ("pause", self.can_be_paused),
+                    ("resume", self.can_be_resumed),
+                    ("cancel", self.can_be_cancelled),
+                    ("retry", self.can_be_retried),
+                )
+                if allowed
+            ],
+        }
 
     @property
     def can_be_cancelled(self) -> bool:

@@ -1,14 +1,19 @@
-"""Who may see the workspace's documents: every member reads, administrators change."""
+"""Who may see the workspace's documents.
+
+Every member reads what has no access list, or one that names them; a document's own list replaces
+its corpus's. Administrators change documents and lists, so they see every one of them here; what
+search finds for them follows the lists all the same.
+"""
 
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404
 
 from praxis.accounts.access import Principal
 from praxis.accounts.models import Role
-from praxis.knowledge.models import Corpus, Document, DocumentVersion
+from praxis.knowledge.models import Chunk, Corpus, Document, DocumentVersion
 
 
 def access_keys(principal: Principal) -> list[str]:
@@ -20,7 +25,26 @@ def access_keys(principal: Principal) -> list[str]:
 
 
 def corpora_of(principal: Principal) -> QuerySet[Corpus]:
-    return Corpus.objects.filter(workspace=principal.workspace)
+    """Those with something in them that the principal may read."""
+    corpora = Corpus.objects.filter(workspace=principal.workspace)
+    if principal.may(Role.ADMIN):
+        return corpora
+    keys = access_keys(principal)
+    own_list = Document.objects.filter(corpus=OuterRef("pk"), access__overlap=keys)
+    return corpora.filter(Q(access=[]) | Q(access__overlap=keys) | Exists(own_list))
+
+
+def _readable(principal: Principal) -> Q:
+    """Of documents."""
+    if principal.may(Role.ADMIN):
+        return Q()
+    keys = access_keys(principal)
+    of_corpus = Q(corpus__access=[]) | Q(corpus__access__overlap=keys)
+    return Q(access__overlap=keys) | (Q(access=[]) & of_corpus)
+
+
+def documents_of(principal: Principal, corpus: Corpus) -> QuerySet[Document]:
+    return corpus.documents.filter(_readable(principal))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +81,7 @@ def searched_content(principal: Principal, assistant: str) -> SearchedContent:
 
 
 def get_corpus(principal: Principal, corpus_id: UUID) -> Corpus:
-    """The corpus, or 404 when it is none of the principal's workspace."""
+    """The corpus, or 404 when it is not the principal's to see."""
     corpus = corpora_of(principal).select_related("workspace").filter(pk=corpus_id).first()
     if corpus is None:
         raise Http404
@@ -65,10 +89,10 @@ def get_corpus(principal: Principal, corpus_id: UUID) -> Corpus:
 
 
 def get_document(principal: Principal, document_id: UUID) -> Document:
-    """The document, or 404 when it is none of the principal's workspace."""
+    """The document, or 404 when it is not the principal's to see."""
     document = (
         Document.objects.select_related("corpus__workspace")
-        .filter(pk=document_id, corpus__workspace=principal.workspace)
+        .filter(_readable(principal), pk=document_id, corpus__workspace=principal.workspace)
         .first()
     )
     if document is None:
@@ -76,13 +100,38 @@ def get_document(principal: Principal, document_id: UUID) -> Document:
     return document
 
 
+def get_record_of(corpus: Corpus, key: str) -> Document:
+    """The live record, or 404."""
+    document = (
+        Document.objects.select_related("corpus__workspace").filter(corpus=corpus, key=key).first()
+    )
+    if document is None:
+        raise Http404
+    return document
+
+
 def get_version(principal: Principal, version_id: UUID) -> DocumentVersion:
-    """The version with its text, or 404 when it is none of the principal's workspace."""
+    """The version with its text, or 404 when it is not the principal's to see."""
     version = (
         DocumentVersion.objects.select_related("document__corpus__workspace", "job__workspace")
         .filter(pk=version_id, document__corpus__workspace=principal.workspace)
+        .filter(document__in=Document.objects.filter(_readable(principal)))
         .first()
     )
     if version is None:
         raise Http404
     return version
+
+
+def get_chunk(principal: Principal, chunk_id: int) -> Chunk:
+    """The chunk with its version (without text), or 404 when it is not the principal's to see."""
+    chunk = (
+        Chunk.objects.select_related("version__document__corpus__workspace")
+        .defer("embedding", "search", "terms", "version__text", "version__blocks")
+        .filter(pk=chunk_id, workspace=principal.workspace)
+        .filter(version__document__in=Document.objects.filter(_readable(principal)))
+        .first()
+    )
+    if chunk is None:
+        raise Http404
+    return chunk

@@ -4,19 +4,31 @@
 also needs the role that the pages need.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
+from django.utils.translation import gettext
 from ninja import File, Form, Query, Router, Schema, Status
 from ninja.files import UploadedFile
-from pydantic import Field
+from pydantic import Field, HttpUrl
 
 from praxis.accounts.access import Principal, record
 from praxis.accounts.models import Role
-from praxis.knowledge import services
-from praxis.knowledge.access import corpora_of, get_corpus, get_document
+from praxis.assistants.contract import ModelUnavailable
+from praxis.jobs.models import Job
+from praxis.jobs.running import PermanentFailure
+from praxis.jobs.services import NotAllowedNow, pause, request_cancel, resume, retry
+from praxis.knowledge import imports, records, services
+from praxis.knowledge.access import (
+    corpora_of,
+    documents_of,
+    get_corpus,
+    get_document,
+    get_record_of,
+)
 from praxis.knowledge.forms import CorpusForm
 from praxis.knowledge.models import versions_without_text
 from praxis.knowledge.parsing.formats import MAX_FILE_BYTES
@@ -44,6 +56,19 @@ class NewCorpus(Schema):
     assistants: list[str] = Field([], description="Slugs; empty: every assistant.")
 
 
+class NewImport(Schema):
+    url: HttpUrl
+    source: Literal["page", "site"] = Field("page", description="`site`: `url` is a sitemap.")
+
+
+class Record(Schema):
+    title: str = Field("", max_length=255, description="Shown with citations; empty: the key.")
+    fields: dict[str, Any] = Field(
+        description="Names and values: texts, numbers, lists or objects of them.", min_length=1
+    )
+    metadata: dict[str, Any] = Field({}, description="For filters of a search.")
+
+
 class SearchQuestion(Schema):
     query: str = Field(min_length=1, max_length=2000)
     assistant: str = Field("", description="Search what this assistant may search.")
@@ -55,6 +80,14 @@ class SearchQuestion(Schema):
     )
     explain: bool = Field(False, description="Also how it was found; for administrators.")
     limit: int = Field(8, ge=1, le=50)
+
+
+_STEER: dict[str, Callable[[Job], Job]] = {
+    "pause": pause,
+    "resume": resume,
+    "cancel": request_cancel,
+    "retry": retry,
+}
 
 
 def _refusal(kind: str, message: str, **more: Any) -> Answer:
@@ -86,7 +119,8 @@ def create_corpus(request: AuthedRequest, body: NewCorpus) -> Status:
 def list_documents(request: AuthedRequest, corpus_id: UUID, rows: Query[Rows]) -> list[Answer]:
     request.auth.require_scope("knowledge:read")
     corpus = get_corpus(request.auth, corpus_id)
-    documents = corpus.documents.prefetch_related(versions_without_text()).order_by("title", "pk")
+    documents = documents_of(request.auth, corpus).prefetch_related(versions_without_text())
+    documents = documents.order_by("title", "pk")
     return [document.to_dict() for document in documents[rows.offset : rows.offset + rows.limit]]
 
 
@@ -135,9 +169,136 @@ def upload_document(
     return Status(202, version.document.to_dict())
 
 
+@router.post(
+    "/corpora/{uuid:corpus_id}/imports",
+    response={202: Answer},
+    summary="Import a web page, or every page that a sitemap names",
+)
+def start_import(request: AuthedRequest, corpus_id: UUID, body: NewImport) -> Status:
+    """Pages of the same host that its robots.txt allows, 500 at most. Ask for it until it has
+    ended; what was refused is named with the reason."""
+    request.auth.require_scope("knowledge:write")
+    request.auth.require(Role.ADMIN)
+    corpus = get_corpus(request.auth, corpus_id)
+    job = imports.start_import(
+        corpus=corpus, source=body.source, value=str(body.url), created_by=request.auth.user
+    )
+    record(request.auth, "corpus.import", corpus, source=body.source, job=str(job.pk))
+    return Status(202, imports.to_dict(job))
+
+
+@router.post(
+    "/corpora/{uuid:corpus_id}/archives",
+    response={202: Answer, 413: Answer},
+    summary="Upload a ZIP archive of documents",
+)
+def upload_archive(request: AuthedRequest, corpus_id: UUID, file: File[UploadedFile]) -> Status:
+    """Unpacked as an import. Links, archives in the archive, encrypted files and what is larger than
+    a document may be are refused one by one; an archive that unpacks to far more than its size as a
+    whole."""
+    request.auth.require_scope("knowledge:write")
+    request.auth.require(Role.ADMIN)
+    corpus = get_corpus(request.auth, corpus_id)
+    if (file.size or 0) > imports.MOST_ARCHIVE_BYTES:
+        limit = imports.MOST_ARCHIVE_BYTES // 1048576
+        return Status(413, _refusal("too_large", gettext("An archive may have %s MB.") % limit))
+    job = imports.start_import(
+        corpus=corpus,
+        source="archive",
+        value=imports.store_archive(file),
+        created_by=request.auth.user,
+    )
+    record(request.auth, "corpus.import", corpus, source="archive", job=str(job.pk))
+    return Status(202, imports.to_dict(job))
+
+
+@router.get("/corpora/{uuid:corpus_id}/imports", summary="The running and the latest imports")
+def list_imports(request: AuthedRequest, corpus_id: UUID) -> list[Answer]:
+    request.auth.require_scope("knowledge:read")
+    request.auth.require(Role.ADMIN)
+    corpus = get_corpus(request.auth, corpus_id)
+    return [imports.to_dict(job) for job in imports.imports_of(corpus)]
+
+
+@router.put(
+    "/corpora/{uuid:corpus_id}/records/{key}",
+    response={200: Answer, 201: Answer, 422: Answer, 503: Answer},
+    summary="Store a live record under its key",
+)
+def put_record(request: AuthedRequest, corpus_id: UUID, key: str, body: Record) -> Status:
+    """Searchable when this returns: 201 for a new version, 200 when nothing has changed. Other
+    systems call it whenever a product, an order or a price changes."""
+    request.auth.require_scope("knowledge:write")
+    request.auth.require(Role.ADMIN)
+    corpus = get_corpus(request.auth, corpus_id)
+    try:
+        version, changed = records.put_record(
+            corpus=corpus,
+            key=key,
+            fields=body.fields,
+            title=body.title,
+            metadata=body.metadata,
+            created_by=request.auth.user,
+        )
+    except records.RecordRefused as refusal:
+        return Status(422, _refusal("invalid", str(refusal)))
+    except (ModelUnavailable, PermanentFailure) as error:
+        return Status(503, _refusal("unavailable", str(error)))
+    if changed:
+        record(request.auth, "record.put", version.document, version=version.number)
+    return Status(201 if changed else 200, get_record_of(corpus, key).to_dict())
+
+
+@router.get("/corpora/{uuid:corpus_id}/records/{key}", summary="A live record by its key")
+def read_record(request: AuthedRequest, corpus_id: UUID, key: str) -> Answer:
+    request.auth.require_scope("knowledge:read")
+    found = get_record_of(get_corpus(request.auth, corpus_id), key)
+    return get_document(request.auth, found.pk).to_dict()
+
+
+@router.delete(
+    "/corpora/{uuid:corpus_id}/records/{key}",
+    response={204: None},
+    summary="Delete a live record with all its versions",
+)
+def delete_record(request: AuthedRequest, corpus_id: UUID, key: str) -> Status:
+    request.auth.require_scope("knowledge:write")
+    request.auth.require(Role.ADMIN)
+    document = get_record_of(get_corpus(request.auth, corpus_id), key)
+    record(request.auth, "record.delete", document)
+    services.delete_document(document)
+    return Status(204, None)
+
+
 @router.get("/documents/{uuid:document_id}", summary="A document and the state of its versions")
 def read_document(request: AuthedRequest, document_id: UUID) -> Answer:
     request.auth.require_scope("knowledge:read")
+    return get_document(request.auth, document_id).to_dict()
+
+
+@router.post(
+    "/documents/{uuid:document_id}/{action}",
+    response={200: Answer, 409: Answer},
+    summary="Pause, resume, cancel or retry the reading of a document",
+)
+def steer_document(
+    request: AuthedRequest,
+    document_id: UUID,
+    action: Literal["pause", "resume", "cancel", "retry"],
+) -> Answer | Status:
+    """Of its newest version. What the state allows is listed in the version's
+    `progress.actions`; anything else is 409 with the reason."""
+    request.auth.require_scope("knowledge:write")
+    request.auth.require(Role.ADMIN)
+    document = get_document(request.auth, document_id)
+    job = document.latest_version.job
+    try:
+        if job is None:
+            raise NotAllowedNow(gettext("This document was not read by a job."))
+        _STEER[action](job)
+    except NotAllowedNow as refusal:
+        return Status(409, _refusal("conflict", str(refusal)))
+    record(request.auth, f"job.{action}", job, kind=job.kind)
     return get_document(request.auth, document_id).to_dict()
 
 

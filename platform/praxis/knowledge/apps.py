@@ -11,3 +11,7 @@ class KnowledgeConfig(AppConfig):
             "task": "praxis.knowledge.tasks.compact_term_counts",
             "schedule": 300.0,
         }
+        app.conf.beat_schedule["watch-folder"] = {
+            "task": "praxis.knowledge.tasks.watch_folder",
+            "schedule": 20.0,
+        }

@@ -18,6 +18,8 @@ embedded with the chunk take the rest."""
 FULL_TOKENS = 90
 """Records and list items are packed up to here only: a short record is found more surely."""
 MAX_OVERLAP_TOKENS = 45
+PARENT_TOKENS = 600
+"""Three full chunks: enough to see a clause with its exceptions, and five of them fit a prompt."""
 SEPARATOR = " › "
 
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+|[^\w\s]")
@@ -36,6 +38,10 @@ class Span:
     end: int
     page: int | None
     heading: str
+    parent_start: int
+    parent_end: int
+    """The section around it, or as much of a long one as `PARENT_TOKENS` holds: what to read when
+    the chunk alone is too little."""
 
 
 @dataclass(frozen=True)
@@ -60,27 +66,55 @@ def split(text: str, blocks: Sequence[Sequence[Any]], page_starts: Sequence[int]
     `blocks`: `[kind, start, end, level]` as `parsing.assembly` makes them. A text of headings only
     has its headings for chunks.
     """
-    cuts = [
-        (heading, start, end)
-        for heading, pieces in _sections(text, blocks)
-        for start, end in _pack(text, pieces)
-    ]
-    if not cuts:
-        cuts = [("", start, end) for _, start, end, _ in blocks]
-    return [
-        Span(
-            ordinal=ordinal,
-            start=start,
-            end=end,
-            page=bisect_right(page_starts, start) or None,
-            heading=heading,
-        )
-        for ordinal, (heading, start, end) in enumerate(cuts)
-    ]
+    return Splitter().split(text, 0, blocks, page_starts)
 
 
-def _sections(text: str, blocks: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[_Piece]]]:
-    path: list[tuple[int, str]] = []
+class Splitter:
+    """Cuts a text that comes in parts. `path` (the open headings, as `[level, title]`) and
+    `num_chunks` are what the next part has to know of those before it."""
+
+    def __init__(self, *, path: Sequence[Sequence[Any]] = (), num_chunks: int = 0) -> None:
+        self.path: list[tuple[int, str]] = [(level, title) for level, title in path]
+        self.num_chunks = num_chunks
+
+    def split(
+        self,
+        text: str,
+        offset: int,
+        blocks: Sequence[Sequence[Any]],
+        page_starts: Sequence[int],
+    ) -> list[Span]:
+        """`text` begins at `offset` of the whole, from which blocks, pages and spans count."""
+        inside = [[kind, start - offset, end - offset, level] for kind, start, end, level in blocks]
+        cuts = [
+            (heading, cut, parent)
+            for heading, pieces in _sections(text, inside, self.path)
+            for cut, parent in _with_parents(text, list(_pack(text, pieces)))
+        ]
+        if not cuts and not self.num_chunks:
+            cuts = [("", (start, end), (start, end)) for _, start, end, _ in inside]
+        first = self.num_chunks
+        self.num_chunks += len(cuts)
+        return [
+            Span(
+                ordinal=ordinal,
+                start=offset + start,
+                end=offset + end,
+                page=bisect_right(page_starts, offset + start) or None,
+                heading=heading,
+                parent_start=offset + parent_start,
+                parent_end=offset + parent_end,
+            )
+            for ordinal, (heading, (start, end), (parent_start, parent_end)) in enumerate(
+                cuts, first
+            )
+        ]
+
+
+def _sections(
+    text: str, blocks: Sequence[Sequence[Any]], path: list[tuple[int, str]]
+) -> Iterator[tuple[str, list[_Piece]]]:
+    """`path` is changed in place to the headings that are open at the end."""
     pieces: list[_Piece] = []
     for kind, start, end, level in blocks:
         if kind != "heading":
@@ -89,7 +123,7 @@ def _sections(text: str, blocks: Sequence[Sequence[Any]]) -> Iterator[tuple[str,
         if pieces:
             yield SEPARATOR.join(title for _, title in path), pieces
             pieces = []
-        path = [(above, title) for above, title in path if above < level]
+        path[:] = [(above, title) for above, title in path if above < level]
         path.append((level, text[start:end]))
     if pieces:
         yield SEPARATOR.join(title for _, title in path), pieces
@@ -159,6 +193,30 @@ def _pack(text: str, pieces: list[_Piece]) -> Iterator[tuple[int, int]]:
             open_pieces = []
         open_pieces.append(piece)
     yield overlap if overlap is not None else open_pieces[0].start, open_pieces[-1].end
+
+
+def _with_parents(
+    text: str, cuts: list[tuple[int, int]]
+) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Each cut of a section with the neighbouring cuts that make its parent; the parents don't
+    overlap but for the sentence that their chunks share."""
+    family: list[tuple[int, int]] = []
+    used = 0
+    for cut in cuts:
+        tokens = estimate_tokens(text[slice(*cut)])
+        if family and used + tokens > PARENT_TOKENS:
+            yield from _of_one_family(family)
+            family, used = [], 0
+        family.append(cut)
+        used += tokens
+    yield from _of_one_family(family)
+
+
+def _of_one_family(
+    family: list[tuple[int, int]],
+) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    for cut in family:
+        yield cut, (family[0][0], family[-1][1])
 
 
 def _overlap(text: str, before: _Piece, after: _Piece) -> tuple[int | None, int]:

@@ -13,7 +13,8 @@ def content_changed(corpus_id: UUID) -> None:
     """Call it in the transaction of every change of what search can find in the corpus.
 
     `Corpus.content_version` grows, so that whatever was worked out from the earlier content no
-    longer matches, and the cached answers from it are deleted.
+    longer matches, and the cached answers from it are deleted. It also locks the corpus's row: a
+    change of access or metadata calls it first, see `ingestion`.
     """
     Corpus.objects.filter(pk=corpus_id).update(content_version=F("content_version") + 1)
     forget_corpus(corpus_id)
@@ -34,3 +35,9 @@ def hand_down(document: Document) -> None:
     Chunk.objects.filter(version__document=document).update(
         access=access_of(document), metadata=metadata_of(document)
     )
+
+
+def hand_down_corpus(corpus: Corpus) -> None:
+    """Bring the chunks of all its documents in line."""
+    for document in corpus.documents.select_related("corpus"):
+        hand_down(document)

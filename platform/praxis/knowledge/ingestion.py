@@ -1,19 +1,21 @@
-"""One document version from file to searchable: read, split, embed, switch over.
+"""One document version from file to searchable: read, split, embed, store; part by part.
 
-The job may die at any point and be run again. What was read is stored together with the cursor in
-one transaction; splitting is a pure function of that; chunks are keyed by version and ordinal and
-written in batches, so the next run embeds only the missing ones.
+A part is some neighbouring pages. Its text, its chunks with their vectors, and the cursor are
+stored in one transaction, so whenever the job dies, all of a part is there or nothing of it, and the
+next run goes on behind the last one that is. The first version of a document is searched from its
+first part on; a later one takes over as a whole, when it is ready.
 """
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import closing
+from typing import Any
 
 from django.conf import settings
 from django.contrib.postgres.search import SearchVector
-from django.db.models import Q, Value
-from django.db.models.functions import Now
+from django.db.models import F, Func, JSONField, Q, Value
+from django.db.models.expressions import CombinedExpression
+from django.db.models.functions import Concat, Now
 from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
@@ -23,27 +25,31 @@ from praxis.assistants.language_model import embed
 from praxis.integrations.events import emit
 from praxis.jobs.models import Job
 from praxis.jobs.running import Interrupted, JobRun, PermanentFailure, Retry
-from praxis.knowledge.chunking import SEPARATOR, Span, split
-from praxis.knowledge.content import access_of, content_changed, metadata_of
+from praxis.knowledge.chunking import SEPARATOR, Span, Splitter
+from praxis.knowledge.content import access_of, content_changed, hand_down, metadata_of
 from praxis.knowledge.fulltext import searchable
 from praxis.knowledge.models import EMBEDDING_WIDTH, Chunk, Document, DocumentVersion
-from praxis.knowledge.parsing.assembly import assemble
+from praxis.knowledge.parsing.assembly import Assembly, Reading
 from praxis.knowledge.parsing.blocks import Page, Refused
-from praxis.knowledge.parsing.formats import format_of
+from praxis.knowledge.parsing.formats import WITH_PAGES, format_of
 from praxis.knowledge.parsing.sandbox import read_file
 from praxis.knowledge.parsing.sentences import sentence
 
 logger = logging.getLogger(__name__)
 
-BATCH = 32
+BATCH = 64
+PART_CHARACTERS = 20_000
+PART_SHARE = 10
+"""A part is at least one tenth of what was read before it: storing it writes the whole text anew."""
+MOST_PART_CHARACTERS = 1_000_000
+PART_SECONDS = 10
+"""Where reading is slow (OCR), what is there is stored after this time."""
 MAX_ATTEMPTS = 8
 """With the waits below, an embedding server may be away for about ten minutes."""
 FIRST_WAIT_SECONDS = 5
 LONGEST_WAIT_SECONDS = 300
-PROGRESS_SECONDS = 0.5
 
-READING = gettext_noop("Reading")
-SPLITTING = gettext_noop("Splitting")
+READING = gettext_noop("Reading and indexing")
 INDEXING = gettext_noop("Indexing")
 WAITING = gettext_noop("Waiting for the embedding server")
 
@@ -58,6 +64,7 @@ def ingest(run: JobRun) -> None:
     """The handler of `knowledge.ingest`; payload: `version_id`."""
     version = (
         DocumentVersion.objects.select_related("document__corpus__workspace")
+        .defer("text", "blocks")
         .filter(pk=run.payload["version_id"])
         .first()
     )
@@ -88,86 +95,184 @@ def ingest(run: JobRun) -> None:
 
 
 def _ingest(run: JobRun, version: DocumentVersion) -> None:
-    if not run.cursor.get("read"):
-        _read(run, version)
-    run.progress(0, stage=SPLITTING, unit="")
-    spans = split(version.text, version.blocks, version.page_starts)
-    _index(run, version, spans)
-    _switch_over(run, version, num_chunks=len(spans))
-
-
-def _read(run: JobRun, version: DocumentVersion) -> None:
-    """File to text and structure; all or nothing."""
-    _set_state(run, version, State.PARSING)
     known = format_of(version.file_name)
+    _begin(run, version)
+    in_pages = known.name in WITH_PAGES
     run.progress(
-        0,
+        run.cursor.get("pages", 0),
+        run.job.total if run.cursor else None,
         stage=READING,
-        unit=gettext_noop("pages") if known.name == "pdf" else gettext_noop("parts"),
+        unit=gettext_noop("pages") if in_pages else gettext_noop("parts"),
     )
+    indexing = _Indexing(run, version)
     with version.file.open("rb") as file, closing(read_file(file, known)) as pages:
-        reading = assemble(_shown(run, pages))
-    if not reading.text:
-        raise Refused("no_text")
-    version.text = reading.text
-    version.blocks = reading.blocks
-    version.page_starts = reading.page_starts
-    version.notes = reading.notes
-    version.state = State.CHUNKING
-    with run.transaction():
-        _lock(version)
-        version.save(update_fields=["text", "blocks", "page_starts", "notes", "state"])
-        run.save_cursor({"read": True})
+        for page in pages:
+            run.check()
+            indexing.add(page)
+    indexing.finish()
 
 
-def _shown(run: JobRun, pages: Iterator[Page]) -> Iterator[Page]:
-    """The same pages, with the job's progress following them."""
-    shown_at = time.monotonic()
-    for page in pages:
-        yield page
-        run.check()
-        if time.monotonic() - shown_at > PROGRESS_SECONDS or page.number == page.total:
-            run.progress(page.number, page.total)
-            shown_at = time.monotonic()
+class _Indexing:
+    """Stores the pages that it is given, a part at a time."""
 
+    def __init__(self, run: JobRun, version: DocumentVersion) -> None:
+        self.run, self.version = run, version
+        cursor = run.cursor
+        self._stored_pages: int = cursor.get("pages", 0)
+        """As the reader counts them; of a run before this one, they are read again and left out."""
+        self._assembly = Assembly(
+            position=cursor.get("characters", 0),
+            num_pages=len(version.page_starts),
+            previous=cursor.get("previous", ""),
+        )
+        self._splitter = Splitter(path=cursor.get("path", []), num_chunks=cursor.get("chunks", 0))
+        self._page_starts = list(version.page_starts)
+        self._offset = self._assembly.position
+        self._pages = self._stored_pages
+        self._total: int | None = None
+        self._stored_at = time.monotonic()
 
-def _index(run: JobRun, version: DocumentVersion, spans: Sequence[Span]) -> None:
-    """Embed and store the chunks that are not there yet."""
-    stored = {
-        ordinal: (start, end)
-        for ordinal, start, end in version.chunks.values_list("ordinal", "start", "end")
-    }
-    wanted = {span.ordinal: (span.start, span.end) for span in spans}
-    if any(wanted.get(ordinal) != place for ordinal, place in stored.items()):
-        # The splitting itself was changed between two runs: its earlier chunks don't fit.
-        with run.transaction():
-            version.chunks.all().delete()
-        stored = {}
-    missing = [span for span in spans if span.ordinal not in stored]
-    _set_state(run, version, State.EMBEDDING)
-    done = len(stored)
-    run.progress(done, len(spans), unit=gettext_noop("chunks"), stage=INDEXING)
-    for first in range(0, len(missing), BATCH):
-        run.check()
-        batch = missing[first : first + BATCH]
-        vectors = embed([_embedded_text(version, span) for span in batch])
-        _check_width(vectors)
+    def add(self, page: Page) -> None:
+        if page.number <= self._stored_pages:
+            return
+        if self._total is None and page.total is not None:
+            self.run.progress(self._pages, page.total)
+        self._assembly.add(page)
+        self._pages, self._total = page.number, page.total
+        if self._part_is_full() and page.number != page.total:
+            self._store(*self._next_part())
+
+    def finish(self) -> None:
+        """Store what is left; from here on the version is the one that is searched, unless a newer
+        one is already."""
+        if self._assembly.position == 0:
+            raise Refused("no_text")
+        part, spans, vectors = self._next_part()
+        self._store(part, spans, vectors, last=True)
+
+    def _part_is_full(self) -> bool:
+        waiting = self._assembly.position - self._offset
+        enough = min(max(PART_CHARACTERS, self._offset // PART_SHARE), MOST_PART_CHARACTERS)
+        return waiting >= enough or (
+            waiting > 0 and time.monotonic() - self._stored_at > PART_SECONDS
+        )
+
+    def _next_part(self) -> tuple[Reading, list[Span], list[list[float]]]:
+        part = self._assembly.take()
+        self._page_starts += part.page_starts
+        spans = self._splitter.split(part.text, self._offset, part.blocks, self._page_starts)
+        return part, spans, self._embedded(part, spans)
+
+    def _embedded(self, part: Reading, spans: list[Span]) -> list[list[float]]:
+        vectors: list[list[float]] = []
+        for first in range(0, len(spans), BATCH):
+            if first:
+                self.run.check()
+                if self._total is None:
+                    done = spans[first].ordinal
+                    total = spans[-1].ordinal + 1
+                    self.run.progress(done, total, stage=INDEXING, unit=gettext_noop("passages"))
+            batch = spans[first : first + BATCH]
+            texts = [self._embedded_text(part, span) for span in batch]
+            vectors += embed(texts, bulk=True)
+        check_width(vectors)
+        return vectors
+
+    def _embedded_text(self, part: Reading, span: Span) -> str:
+        text = self._text_of(part, span)
+        return embedded_text(self.version.document, span.heading, text)
+
+    def _text_of(self, part: Reading, span: Span) -> str:
+        return part.text[span.start - self._offset : span.end - self._offset]
+
+    def _store(
+        self,
+        part: Reading,
+        spans: list[Span],
+        vectors: list[list[float]],
+        *,
+        last: bool = False,
+    ) -> None:
+        run, version = self.run, self.version
         with run.transaction():
             _lock(version)
-            Chunk.objects.bulk_create(
-                [_chunk(version, span, vector) for span, vector in zip(batch, vectors, strict=True)]
+            DocumentVersion.objects.filter(pk=version.pk).update(
+                text=Concat("text", Value(part.text)),
+                blocks=_appended("blocks", part.blocks),
+                page_starts=_appended("page_starts", part.page_starts),
+                notes=_appended("notes", part.notes),
+                state=State.READY if last else State.EMBEDDING,
+                error="",
+                ready_at=Now() if last else None,
             )
-        done += len(batch)
-        run.progress(done, len(spans))
+            Chunk.objects.bulk_create(
+                (
+                    chunk_of(version, span, self._text_of(part, span), vector)
+                    for span, vector in zip(spans, vectors, strict=True)
+                ),
+                batch_size=BATCH,
+            )
+            replaced = Q(current_version=None)
+            if last:
+                replaced |= Q(current_version__number__lt=version.number)
+            switched = Document.objects.filter(replaced, pk=version.document_id).update(
+                current_version=version
+            )
+            if switched or Document.objects.filter(current_version=version.pk).exists():
+                content_changed(version.document.corpus_id)
+                self._follow_changed_rights()
+            if last:
+                tell_ready(version, num_chunks=self._splitter.num_chunks)
+            else:
+                run.save_cursor(
+                    {
+                        "pages": self._pages,
+                        "characters": self._assembly.position,
+                        "previous": self._assembly.previous,
+                        "path": self._splitter.path,
+                        "chunks": self._splitter.num_chunks,
+                    }
+                )
+        self._offset = self._assembly.position
+        self._stored_at = time.monotonic()
+        if self._total is not None:
+            run.progress(self._pages, self._total)
+        elif last:
+            done = self._splitter.num_chunks
+            run.progress(done, done, unit=gettext_noop("passages"), stage=INDEXING)
+
+    def _follow_changed_rights(self) -> None:
+        """Someone may have changed the lists since the version was loaded. `content_changed` has
+        locked the corpus, and so does every such change first, so nobody is in the middle of one."""
+        before = self.version.document
+        now = Document.objects.select_related("corpus__workspace").get(pk=before.pk)
+        if (access_of(now), metadata_of(now)) != (access_of(before), metadata_of(before)):
+            hand_down(now)
+            self.version.document = now
 
 
-def _embedded_text(version: DocumentVersion, span: Span) -> str:
-    """The chunk under its headings: a paragraph often doesn't repeat what it is about."""
-    place = SEPARATOR.join(part for part in (version.document.title, span.heading) if part)
-    return f"{place}\n{version.text[span.start : span.end]}"
+def tell_ready(version: DocumentVersion, *, num_chunks: int) -> None:
+    """The webhook event of a version that is searched from now on."""
+    emit(
+        version.document.corpus.workspace,
+        "document.ready",
+        subject=version.document_id,
+        data={
+            "document_id": str(version.document_id),
+            "version_id": str(version.pk),
+            "version": version.number,
+            "chunks": num_chunks,
+        },
+    )
 
 
-def _check_width(vectors: list[list[float]]) -> None:
+def _appended(name: str, more: list[Any]) -> Func:
+    """A JSON list column with more at its end, without sending what it holds."""
+    return Func(F(name), Value(more, JSONField()), template="(%(expressions)s)", arg_joiner=" || ")
+
+
+def check_width(vectors: list[list[float]]) -> None:
+    """Raises `PermanentFailure` for an encoder that doesn't fit the index."""
     if width := next((len(vector) for vector in vectors if len(vector) != EMBEDDING_WIDTH), None):
         raise PermanentFailure(
             _(
@@ -178,49 +283,38 @@ def _check_width(vectors: list[list[float]]) -> None:
         )
 
 
-def _chunk(version: DocumentVersion, span: Span, vector: list[float]) -> Chunk:
-    text = version.text[span.start : span.end]
-    place = f"{version.document.title} {span.heading}"
+def embedded_text(document: Document, heading: str, text: str) -> str:
+    """The chunk under its headings: a paragraph often doesn't repeat what it is about."""
+    place = SEPARATOR.join(each for each in (document.title, heading) if each)
+    return f"{place}\n{text}"
+
+
+def indexed_words(document: Document, heading: str, text: str) -> CombinedExpression:
+    """The chunk's words for the full-text index; those of its headings count for less."""
+    place = f"{document.title} {heading}"
+    return SearchVector(Value(searchable(place)), config="english", weight="B") + SearchVector(
+        Value(searchable(text)), config="english", weight="A"
+    )
+
+
+def chunk_of(version: DocumentVersion, span: Span, text: str, vector: list[float]) -> Chunk:
+    document = version.document
     return Chunk(
         version=version,
-        workspace_id=version.document.corpus.workspace_id,
+        workspace_id=document.corpus.workspace_id,
         ordinal=span.ordinal,
         start=span.start,
         end=span.end,
         page=span.page,
         heading=span.heading,
+        parent_start=span.parent_start,
+        parent_end=span.parent_end,
         text=text,
-        access=access_of(version.document),
-        metadata=metadata_of(version.document),
+        access=access_of(document),
+        metadata=metadata_of(document),
         embedding=vector,
-        search=SearchVector(Value(searchable(place)), config="english", weight="B")
-        + SearchVector(Value(searchable(text)), config="english", weight="A"),
+        search=indexed_words(document, span.heading, text),
     )
-
-
-def _switch_over(run: JobRun, version: DocumentVersion, *, num_chunks: int) -> None:
-    """From here on this version is the one that is searched, unless a newer one is already."""
-    with run.transaction():
-        _lock(version)
-        DocumentVersion.objects.filter(pk=version.pk).update(
-            state=State.READY, error="", ready_at=Now()
-        )
-        Document.objects.filter(
-            Q(current_version=None) | Q(current_version__number__lt=version.number),
-            pk=version.document_id,
-        ).update(current_version=version)
-        content_changed(version.document.corpus_id)
-        emit(
-            version.document.corpus.workspace,
-            "document.ready",
-            subject=version.document_id,
-            data={
-                "document_id": str(version.document_id),
-                "version_id": str(version.pk),
-                "version": version.number,
-                "chunks": num_chunks,
-            },
-        )
 
 
 def _wait_for_server(run: JobRun, version: DocumentVersion, error: ModelUnavailable) -> None:
@@ -251,7 +345,11 @@ def _fail(run: JobRun, version: DocumentVersion, cause: str) -> None:
 
 
 def _declare_failed(version: DocumentVersion, cause: str) -> None:
+    """A first version of which some parts were searched already is so no longer."""
     if DocumentVersion.objects.filter(pk=version.pk).update(state=State.FAILED, error=cause):
+        searched = Document.objects.filter(current_version=version.pk)
+        if searched.update(current_version=None):
+            content_changed(version.document.corpus_id)
         emit(
             version.document.corpus.workspace,
             "document.failed",
@@ -265,10 +363,15 @@ def _declare_failed(version: DocumentVersion, cause: str) -> None:
         )
 
 
-def _set_state(run: JobRun, version: DocumentVersion, state: State) -> None:
+def _begin(run: JobRun, version: DocumentVersion) -> None:
     with run.transaction():
         _lock(version)
-        DocumentVersion.objects.filter(pk=version.pk).update(state=state, error="")
+        if run.cursor and "characters" not in run.cursor:
+            # Of a program that stored the text before the chunks.
+            version.chunks.all().delete()
+            version.text, version.blocks, version.page_starts, version.notes = "", [], [], []
+            version.save(update_fields=["text", "blocks", "page_starts", "notes"])
+        DocumentVersion.objects.filter(pk=version.pk).update(state=State.PARSING, error="")
 
 
 def _lock(version: DocumentVersion) -> None:

@@ -2,7 +2,7 @@
 
 from praxis.jobs.registry import job_kind
 from praxis.jobs.running import JobRun
-from praxis.knowledge import ingestion
+from praxis.knowledge import imports, ingestion
 
 
 @job_kind(
@@ -13,3 +13,8 @@ from praxis.knowledge import ingestion
 )
 def ingest(run: JobRun) -> None:
     ingestion.ingest(run)
+
+
+@job_kind(imports.KIND, queue="ingest")
+def import_documents(run: JobRun) -> None:
+    imports.import_documents(run)

@@ -74,6 +74,8 @@ class Corpus(models.Model):
             "name": self.name,
             "description": self.description,
             "assistants": list(self.assistants),
+            "access": list(self.access),
+            "metadata": self.metadata,
             "created_at": self.created_at.isoformat(),
         }
 
@@ -84,6 +86,8 @@ class Document(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     corpus = models.ForeignKey(Corpus, models.CASCADE, related_name="documents")
     title = models.CharField(_("title"), max_length=255)
+    key = models.CharField(max_length=200, blank=True, default="")
+    """Of a live record: what the other system calls it; see `records`. Empty for all others."""
     access = access_list()
     """Its own list replaces the corpus's."""
     metadata = models.JSONField(_("metadata"), default=dict, blank=True)
@@ -97,7 +101,15 @@ class Document(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["corpus", "title"], name="document_title_once"),
+            # Two records may share a title; two files may not.
+            models.UniqueConstraint(
+                fields=["corpus", "title"],
+                condition=Q(key=""),
+                name="document_title_once",
+            ),
+            models.UniqueConstraint(
+                fields=["corpus", "key"], condition=~Q(key=""), name="document_key_once"
+            ),
             models.CheckConstraint(condition=~Q(title=""), name="document_has_title"),
         ]
 
@@ -119,6 +131,9 @@ class Document(models.Model):
             "id": str(self.pk),
             "corpus_id": str(self.corpus_id),
             "title": self.title,
+            "key": self.key or None,
+            "access": list(self.access),
+            "metadata": self.metadata,
             "current_version_id": str(self.current_version_id) if self.current_version_id else None,
             "created_at": self.created_at.isoformat(),
             "versions": [version.to_dict() for version in versions],
@@ -139,17 +154,17 @@ class DocumentVersionQuerySet(models.QuerySet["DocumentVersion"]):
 
 
 class DocumentVersion(models.Model):
-    """One uploaded file and the text taken from it; the text never changes once it is ready."""
+    """One uploaded file and the text taken from it. While it is read the text grows at its end;
+    once it is ready, it never changes."""
 
     class State(models.TextChoices):
         QUEUED = "queued", _("Waiting")
         PARSING = "parsing", _("Reading")
-        CHUNKING = "chunking", _("Splitting")
         EMBEDDING = "embedding", _("Indexing")
         READY = "ready", _("Ready")
         FAILED = "failed", _("Failed")
 
-    UNFINISHED = (State.QUEUED, State.PARSING, State.CHUNKING, State.EMBEDDING)
+    UNFINISHED = (State.QUEUED, State.PARSING, State.EMBEDDING)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     document = models.ForeignKey(Document, models.CASCADE, related_name="versions")
@@ -184,9 +199,7 @@ class DocumentVersion(models.Model):
             models.UniqueConstraint(fields=["document", "number"], name="version_number_once"),
             models.CheckConstraint(condition=Q(number__gte=1), name="version_number_from_one"),
             models.CheckConstraint(
-                condition=Q(
-                    state__in=["queued", "parsing", "chunking", "embedding", "ready", "failed"]
-                ),
+                condition=Q(state__in=["queued", "parsing", "embedding", "ready", "failed"]),
                 name="version_state_known",
             ),
             models.CheckConstraint(
@@ -220,6 +233,7 @@ class DocumentVersion(models.Model):
             "state": self.state,
             "error": self.error,
             "job_id": str(self.job_id) if self.job_id else None,
+            "progress": self.job.to_dict() if self.job and self.state != self.State.READY else None,
             "created_at": self.created_at.isoformat(),
             "ready_at": self.ready_at.isoformat() if self.ready_at else None,
         }
@@ -245,6 +259,12 @@ class Chunk(models.Model):
     """The headings above the span, outermost first, joined by " › "."""
     text = models.TextField()
     """`version.text[start:end]`, always: this is what an answer quotes."""
+    search_text = models.TextField(_("text for the search"), blank=True)
+    """What search reads instead of `text`, written by a person; an answer still quotes `text`."""
+    edited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    edited_at = models.DateTimeField(null=True, blank=True)
     parent_start = models.PositiveIntegerField(null=True, blank=True)
     parent_end = models.PositiveIntegerField(null=True, blank=True)
     """The larger piece around it, `version.text[parent_start:parent_end]`: what to read when the
@@ -285,6 +305,11 @@ class Chunk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version_id}#{self.ordinal}"
+
+    @property
+    def searched_text(self) -> str:
+        """What is embedded and indexed, now and whenever it is embedded again."""
+        return self.search_text or self.text
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from praxis.accounts.models import User
 from praxis.jobs.services import enqueue, request_cancel
 from praxis.knowledge.content import content_changed
+from praxis.knowledge.integrity import left_of
 from praxis.knowledge.models import (
     Corpus,
     Document,
@@ -33,7 +34,7 @@ def find_content(corpus: Corpus, content: bytes) -> DocumentVersion | None:
     digest = hashlib.sha256(content).hexdigest()
     return (
         DocumentVersion.objects.newest()
-        .filter(document__corpus=corpus, sha256=digest)
+        .filter(document__corpus=corpus, document__key="", sha256=digest)
         .select_related("document__corpus__workspace", "job")
         .order_by("created_at", "pk")
         .first()
@@ -106,11 +107,11 @@ def add_document(
 
 def _document_for(corpus: Corpus, title: str, file_name: str, created_by: User | None) -> Document:
     title = title or PurePath(file_name).stem
-    if document := corpus.documents.filter(title=title).first():
+    if document := corpus.documents.filter(title=title, key="").first():
         return document
     same_file = (
         DocumentVersion.objects.newest()
-        .filter(document__corpus=corpus, file_name=file_name)
+        .filter(document__corpus=corpus, document__key="", file_name=file_name)
         .select_related("document")
         .first()
     )
@@ -120,25 +121,29 @@ def _document_for(corpus: Corpus, title: str, file_name: str, created_by: User |
 
 
 def delete_document(document: Document) -> None:
-    """Remove the document with its versions, chunks, vectors and files."""
+    """Remove the document with its versions, chunks, vectors, cached answers and files; what is left
+    behind all the same is logged, see `integrity.left_of`."""
     with transaction.atomic():
-        _stop_and_forget_files(DocumentVersion.objects.filter(document=document))
+        _stop_and_forget_files(DocumentVersion.objects.filter(document=document), document.corpus)
         document.delete()
         content_changed(document.corpus_id)
 
 
 def delete_corpus(corpus: Corpus) -> None:
-    """Remove the corpus with all its documents."""
+    """Remove the corpus with all its documents, as `delete_document` does."""
     with transaction.atomic():
-        _stop_and_forget_files(DocumentVersion.objects.filter(document__corpus=corpus))
+        _stop_and_forget_files(DocumentVersion.objects.filter(document__corpus=corpus), corpus)
         content_changed(corpus.pk)
         corpus.delete()
 
 
-def _stop_and_forget_files(versions: DocumentVersionQuerySet) -> None:
-    """Ask the jobs to stop, and delete the files once the rows are gone for good."""
+def _stop_and_forget_files(versions: DocumentVersionQuerySet, corpus: Corpus) -> None:
+    """Ask the jobs to stop; once the rows are gone for good, delete the files and look again."""
+    corpus_id = corpus.pk
+    ids: list[uuid.UUID] = []
     names: list[str] = []
     for version in versions.without_text().select_related("job"):
+        ids.append(version.pk)
         names.append(str(version.file))
         if version.job is not None and not version.job.is_finished:
             # The job's row is locked first here and in `JobRun.transaction`, so neither waits for
@@ -148,5 +153,6 @@ def _stop_and_forget_files(versions: DocumentVersionQuerySet) -> None:
     def delete_files() -> None:
         for name in names:
             default_storage.delete(name)
+        left_of(versions=ids, files=names, corpus=corpus_id)
 
     transaction.on_commit(delete_files)

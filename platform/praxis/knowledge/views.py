@@ -7,9 +7,11 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.files.uploadedfile import UploadedFile
 from django.core.paginator import Page, Paginator
+from django.db import transaction
 from django.db.models import Count, Q
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -17,10 +19,22 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from praxis.accounts.access import Principal, enter_workspace, record
 from praxis.accounts.models import Role
+from praxis.assistants.contract import ModelUnavailable
 from praxis.assistants.registry import all_assistants
-from praxis.knowledge import display, services
-from praxis.knowledge.access import corpora_of, get_corpus, get_document, get_version
-from praxis.knowledge.forms import CorpusForm
+from praxis.jobs.running import PermanentFailure
+from praxis.knowledge import display, imports, services
+from praxis.knowledge.access import (
+    corpora_of,
+    documents_of,
+    get_chunk,
+    get_corpus,
+    get_document,
+    get_version,
+)
+from praxis.knowledge.content import content_changed, hand_down, hand_down_corpus
+from praxis.knowledge.editing import EditRefused
+from praxis.knowledge.editing import edit_chunk as edit_chunk_text
+from praxis.knowledge.forms import CorpusForm, DocumentForm, ImportForm
 from praxis.knowledge.models import Corpus, Document, DocumentVersion, versions_without_text
 from praxis.knowledge.page_pictures import has_pictures, page_picture
 from praxis.knowledge.parsing.blocks import Refused
@@ -77,8 +91,13 @@ def edit_corpus(request: HttpRequest, workspace: str, corpus_id: UUID) -> HttpRe
     corpus = get_corpus(principal, corpus_id)
     form = CorpusForm(request.POST or None, instance=corpus, workspace=principal.workspace)
     if request.method == "POST" and form.is_valid():
-        form.save()
-        record(principal, "corpus.edit", corpus, assistants=corpus.assistants)
+        with transaction.atomic():
+            content_changed(corpus.pk)
+            # Only these: the row's version and a document's current one are changed by others.
+            form.save(commit=False).save(update_fields=form.Meta.fields)
+            if {"access", "metadata"} & set(form.changed_data):
+                hand_down_corpus(corpus)
+        record(principal, "corpus.edit", corpus, assistants=corpus.assistants, access=corpus.access)
         return redirect(corpus)
     return render(
         request,
@@ -119,7 +138,9 @@ def corpus(request: HttpRequest, workspace: str, corpus_id: UUID) -> HttpRespons
         {
             **_documents_context(request, principal, corpus),
             "assistants": _assistants_of(corpus),
-            "suffixes": ",".join(SUFFIXES),
+            "suffixes": ",".join([*SUFFIXES, ".zip"]),
+            "import_form": ImportForm(),
+            "imports": imports.imports_of(corpus),
             "max_megabytes": MAX_FILE_BYTES // 1048576,
             "query": query,
             "passages": zip(as_passages(principal.workspace, query, found), found, strict=True),
@@ -168,6 +189,8 @@ def _take(
 ) -> bool:
     """Whether the file was added; if not, a message with its name tells the reason."""
     name = file.name or ""
+    if name.lower().endswith(".zip"):
+        return _take_archive(request, principal, corpus, file)
     try:
         if file.size and file.size > MAX_FILE_BYTES:
             megabytes = round(file.size / 1048576, 1)
@@ -196,6 +219,28 @@ def _take(
         return False
     record(principal, "document.upload", version.document, version=version.number)
     return True
+
+
+def _take_archive(
+    request: HttpRequest, principal: Principal, corpus: Corpus, file: UploadedFile
+) -> bool:
+    """False: its documents are counted by the import, not as uploads."""
+    if (file.size or 0) > imports.MOST_ARCHIVE_BYTES:
+        limit = imports.MOST_ARCHIVE_BYTES // 1048576
+        messages.error(
+            request,
+            _("%(name)s: an archive may have %(limit)s MB.") % {"name": file.name, "limit": limit},
+        )
+        return False
+    job = imports.start_import(
+        corpus=corpus,
+        source="archive",
+        value=imports.store_archive(file),
+        created_by=principal.user,
+    )
+    record(principal, "corpus.import", corpus, source="archive", job=str(job.pk))
+    messages.success(request, _("%(name)s is being unpacked.") % {"name": file.name})
+    return False
 
 
 @login_required
@@ -253,6 +298,66 @@ def _version_asked_for(
 
 @login_required
 @require_http_methods(["GET", "POST"])
+def edit_document(request: HttpRequest, workspace: str, document_id: UUID) -> HttpResponse:
+    """Title, access list and metadata."""
+    principal = enter_workspace(request, workspace, role=Role.ADMIN)
+    document = get_document(principal, document_id)
+    form = DocumentForm(request.POST or None, instance=document)
+    if request.method == "POST" and form.is_valid():
+        with transaction.atomic():
+            content_changed(document.corpus_id)
+            form.save(commit=False).save(update_fields=form.Meta.fields)
+            hand_down(document)
+        record(principal, "document.edit", document, access=document.access)
+        return redirect(document)
+    return render(
+        request,
+        "knowledge/document_form.html",
+        {"principal": principal, "form": form, "document": get_document(principal, document_id)},
+    )
+
+
+@login_required
+@require_POST
+def start_import(request: HttpRequest, workspace: str, corpus_id: UUID) -> HttpResponse:
+    principal = enter_workspace(request, workspace, role=Role.ADMIN)
+    corpus = get_corpus(principal, corpus_id)
+    form = ImportForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, _("The address can't be read. It begins with https:// or http://."))
+        return redirect(corpus)
+    job = imports.start_import(
+        corpus=corpus,
+        source=form.cleaned_data["source"],
+        value=form.cleaned_data["url"],
+        created_by=principal.user,
+    )
+    record(principal, "corpus.import", corpus, source=form.cleaned_data["source"], job=str(job.pk))
+    return redirect(f"{corpus.get_absolute_url()}#imports")
+
+
+@login_required
+@require_GET
+def import_rows(request: HttpRequest, workspace: str, corpus_id: UUID) -> HttpResponse:
+    """The imports alone; the page asks for them when one has ended."""
+    principal = enter_workspace(request, workspace)
+    corpus = get_corpus(principal, corpus_id)
+    response = render(
+        request,
+        "knowledge/_imports.html",
+        {
+            "principal": principal,
+            "may_change": principal.may(Role.ADMIN),
+            "corpus": corpus,
+            "imports": imports.imports_of(corpus),
+        },
+    )
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
 def delete_document(request: HttpRequest, workspace: str, document_id: UUID) -> HttpResponse:
     principal = enter_workspace(request, workspace, role=Role.ADMIN)
     document = get_document(principal, document_id)
@@ -277,7 +382,8 @@ def chunks(request: HttpRequest, workspace: str, version_id: UUID) -> HttpRespon
     """What search sees of a version: its chunks in order."""
     principal = enter_workspace(request, workspace)
     version = get_version(principal, version_id)
-    rows = version.chunks.defer("embedding", "search").order_by("ordinal")
+    rows = version.chunks.select_related("edited_by").defer("embedding", "search", "terms")
+    rows = rows.order_by("ordinal")
     return render(
         request,
         "knowledge/chunks.html",
@@ -286,6 +392,39 @@ def chunks(request: HttpRequest, workspace: str, version_id: UUID) -> HttpRespon
             "version": version,
             "document": version.document,
             "page": Paginator(rows, CHUNKS_A_PAGE).get_page(request.GET.get("page")),
+            "may_change": principal.may(Role.ADMIN),
+        },
+    )
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def edit_chunk(request: HttpRequest, workspace: str, chunk_id: int) -> HttpResponse:
+    """What search reads of one passage, beside what the document says."""
+    principal = enter_workspace(request, workspace, role=Role.ADMIN)
+    chunk = get_chunk(principal, chunk_id)
+    back = reverse("knowledge:chunks", args=[workspace, chunk.version_id])
+    back = f"{back}?page={chunk.ordinal // CHUNKS_A_PAGE + 1}#passage-{chunk.ordinal}"
+    text, problem = chunk.searched_text, ""
+    if request.method == "POST":
+        text = request.POST.get("text", "").replace("\r\n", "\n")
+        try:
+            edit_chunk_text(chunk, "" if "undo" in request.POST else text, edited_by=principal.user)
+        except (EditRefused, ModelUnavailable, PermanentFailure) as refusal:
+            problem = str(refusal)
+        else:
+            record(principal, "chunk.edit", chunk.version.document, chunk=chunk.pk)
+            return redirect(back)
+    return render(
+        request,
+        "knowledge/chunk_form.html",
+        {
+            "principal": principal,
+            "chunk": chunk,
+            "document": chunk.version.document,
+            "text": text,
+            "problem": problem,
+            "back": back,
         },
     )
 
@@ -327,7 +466,8 @@ def download(request: HttpRequest, workspace: str, version_id: UUID) -> FileResp
 def _documents_context(
     request: HttpRequest, principal: Principal, corpus: Corpus
 ) -> dict[str, Any]:
-    documents = corpus.documents.prefetch_related(versions_without_text()).order_by("title", "pk")
+    documents = documents_of(principal, corpus).prefetch_related(versions_without_text())
+    documents = documents.order_by("title", "pk")
     page: Page[Document] = Paginator(documents, DOCUMENTS_A_PAGE).get_page(request.GET.get("page"))
     return {
         "principal": principal,

@@ -40,6 +40,8 @@ MODEL_SERVER_SECONDS = 90
 DEMO_SECONDS = 90
 """How long the start waits for the model before it shows the address all the same."""
 SERVICE_BACKOFF_SECONDS = 5
+INGEST_NICENESS = 10
+"""Reading documents takes what answers leave of the CPU; see also the bulk lane of the model server."""
 
 # The stages of the supervisor, stopped from the last to the first.
 MODEL, WORKERS, WEB = 1, 2, 3
@@ -120,7 +122,8 @@ def _start(supervisor: Supervisor, stack: contextlib.ExitStack, began: float) ->
 
     child("web", "web", web_socket, stage=WEB, grace_seconds=GRACEFUL_WEB_SECONDS + 4)
     child("worker", "worker", "interactive", 2, stage=WORKERS, grace_seconds=12)
-    child("ingest", "worker", "ingest", 1, stage=WORKERS, grace_seconds=12)
+    # Two: while the one waits for its vectors, the other reads.
+    child("ingest", "worker", "ingest", 2, stage=WORKERS, grace_seconds=12)
     child("tuning", "worker", "tuning", 1, stage=WORKERS, grace_seconds=12)
     child("beat", "beat", run / "beat-schedule", stage=WEB, grace_seconds=4)
     ready_urls = _start_processes_of_apps(supervisor)
@@ -297,7 +300,10 @@ def _serve(web_socket: socket.socket) -> None:
     Server(config).run(sockets=[web_socket])
 
 
-def _work(queues: str, concurrency: int) -> None:
+def work_on(queues: str, concurrency: int) -> None:
+    """A Celery worker, until it is told to stop."""
+    if queues == "ingest":
+        os.nice(INGEST_NICENESS)
     from celery.platforms import SecurityWarning
 
     from praxis.celery import app
@@ -319,7 +325,7 @@ def _beat(schedule: Path) -> None:
     app.Beat(schedule=str(schedule), loglevel="WARNING", quiet=True).run()
 
 
-_WORK: dict[str, Callable[..., None]] = {"web": _serve, "worker": _work, "beat": _beat}
+_WORK: dict[str, Callable[..., None]] = {"web": _serve, "worker": work_on, "beat": _beat}
 
 
 # What is checked before anything starts.

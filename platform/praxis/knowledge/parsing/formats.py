@@ -62,6 +62,7 @@ _OLD_OFFICE = {
     **dict.fromkeys((".ppt", ".pps", ".pptm", ".ppsm", ".potm"), ".pptx"),
     **dict.fromkeys((".xls", ".xlt", ".xlsm", ".xltm", ".xlsb"), ".xlsx"),
 }
+WITH_PAGES = ("pdf", "pptx")
 OFFICE = ("docx", "pptx", "xlsx")
 _EXPECTED = {"pdf": "PDF", **dict.fromkeys(OFFICE, "ZIP")}
 

@@ -38,6 +38,9 @@ class Api:
         file = SimpleUploadedFile(name, content)
         return self._client.post(f"/api/v1/corpora/{corpus.pk}/documents", {"file": file, **form})
 
+    def post_file(self, path: str, name: str, content: bytes) -> Any:
+        return self._client.post(f"/api/v1{path}", {"file": SimpleUploadedFile(name, content)})
+
     def delete(self, path: str) -> Any:
         return self._client.delete(f"/api/v1{path}")
 
@@ -144,3 +147,28 @@ def test_another_workspace_is_not_found(
     assert named.status_code == 404
     assert api.post("/search", {"query": "Ten days."}).json()["passages"] == []
     assert Document.objects.exists()
+
+
+def test_reading_is_steered_and_tells_how_far_it_is(
+    corpus: Corpus, admin: User, api_of: MakeKey, model_server: object
+) -> None:
+    api = api_of(admin)
+    document = api.upload(corpus, "a.pdf", files.pdf(["One."], ["Two."])).json()
+    path = f"/documents/{document['id']}"
+    assert document["versions"][0]["progress"]["actions"] == ["pause", "cancel"]
+
+    def after(action: str) -> dict[str, Any]:
+        answer = api.post(f"{path}/{action}", {})
+        assert answer.status_code == 200, answer.content
+        progress: dict[str, Any] = answer.json()["versions"][0]["progress"]
+        return progress
+
+    assert (after("pause")["state"], after("resume")["state"]) == ("paused", "queued")
+    assert after("cancel")["actions"] == ["retry"]
+    refused = api.post(f"{path}/pause", {})
+    assert refused.status_code == 409 and "can be paused" in refused.json()["error"]["message"]
+    assert after("retry")["state"] == "queued"
+    assert api_of(admin, "knowledge:read").post(f"{path}/cancel", {}).status_code == 403
+    run_job(Job.objects.get().pk)
+    read = api.get(path).json()["versions"][0]
+    assert (read["state"], read["progress"]) == ("ready", None)

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from praxis.knowledge.chunking import MAX_TOKENS, Span, estimate_tokens, sentences, split
+from praxis.knowledge.chunking import (
+    MAX_TOKENS,
+    PARENT_TOKENS,
+    Span,
+    estimate_tokens,
+    sentences,
+    split,
+)
 from praxis.knowledge.parsing.assembly import Reading, assemble
 from praxis.knowledge.parsing.blocks import Block, Page
 
@@ -131,3 +138,18 @@ def test_no_text_is_lost_and_no_chunk_is_too_long(found: list[Block]) -> None:
         missing = [at for at in range(start, end) if at not in covered]
         assert not "".join(reading.text[at] for at in missing).strip()
     assert [span.ordinal for span in spans] == list(range(len(spans)))
+
+
+def test_a_chunk_names_the_section_around_it_or_what_fits_of_a_long_one() -> None:
+    text = f"Short\n\nTwo words.\n\nLong\n\n{prose(120)}"
+    blocks = [["heading", 0, 5, 1], ["paragraph", 7, 17, 0], ["heading", 19, 23, 1]]
+    blocks.append(["paragraph", 25, len(text), 0])
+    short, *long = split(text, blocks, [])
+    assert text[short.parent_start : short.parent_end] == "Two words."
+    assert len(long) > 6
+    for span in long:
+        assert 25 <= span.parent_start <= span.start < span.end <= span.parent_end
+        parent = text[span.parent_start : span.parent_end]
+        assert estimate_tokens(parent) <= PARENT_TOKENS
+    assert len({span.parent_start for span in long}) > 1
+    assert long[0].parent_end >= long[1].end, "neighbours share a parent"

@@ -145,71 +145,164 @@ def test_it_fails_when_the_embedding_server_stays_away(
 def test_an_encoder_of_another_width_is_named(
     add_document: AddDocument, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingestion, "embed", lambda texts: [[0.1] * 768 for _ in texts])
+    monkeypatch.setattr(ingestion, "embed", lambda texts, bulk: [[0.1] * 768 for _ in texts])
     version = add_document("a.md", files.MARKDOWN)
     assert version.state == State.FAILED
     assert "768" in version.error and "384" in version.error
 
 
-@pytest.mark.parametrize("batches_before", [0, 1, 2])
+def spans_of(version: DocumentVersion) -> list[tuple[int, int, str]]:
+    return list(version.chunks.order_by("ordinal").values_list("start", "end", "text"))
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingestion, "PART_CHARACTERS", 500)
+    monkeypatch.setattr(ingestion, "PART_SHARE", 1_000)
+
+
+def pages_of_prose(number: int) -> bytes:
+    """Each page has a heading of its own, or goes on with the section of the page before."""
+    return files.pdf(
+        *(
+            [f"{page} Section {page}"] * (page % 3 == 0)
+            + [f"Page {page} says in line {line} what is due then." for line in range(8)]
+            for page in range(1, number + 1)
+        )
+    )
+
+
+@pytest.mark.parametrize("stored_before", [0, 1, 2])
 def test_a_crash_in_the_middle_loses_and_doubles_nothing(
-    add_document: AddDocument, monkeypatch: pytest.MonkeyPatch, batches_before: int
+    add_document: AddDocument,
+    monkeypatch: pytest.MonkeyPatch,
+    small_parts: None,
+    stored_before: int,
 ) -> None:
-    whole = add_document("whole.txt", prose(1_500))
-    wanted = list(whole.chunks.order_by("ordinal").values_list("start", "end", "text"))
-    assert len(wanted) > 3 * ingestion.BATCH
+    content = pages_of_prose(8)
+    whole = add_document("whole.pdf", content)
+    assert len(spans_of(whole)) >= 4
 
     embedded: list[int] = []
     real = ingestion.embed
 
-    def embed_until_the_crash(texts: list[str]) -> list[list[float]]:
-        if len(embedded) == batches_before:
+    def embed_until_the_crash(texts: list[str], *, bulk: bool) -> list[list[float]]:
+        if len(embedded) == stored_before:
             raise SystemError("the process is gone")
         embedded.append(len(texts))
         return real(texts)
 
     monkeypatch.setattr(ingestion, "embed", embed_until_the_crash)
-    version = add_document("crashed.txt", prose(1_500) + "\n")
-    assert version.chunks.count() == batches_before * ingestion.BATCH
-    assert version.document.current_version is None
+    version = add_document("crashed.pdf", content + b"\n")
+    assert version.chunks.count() == sum(embedded)
 
     asked: list[int] = []
 
-    def embed_and_count(texts: list[str]) -> list[list[float]]:
+    def embed_and_count(texts: list[str], *, bulk: bool) -> list[list[float]]:
         asked.append(len(texts))
         return real(texts)
 
     monkeypatch.setattr(ingestion, "embed", embed_and_count)
-    read = []
-    monkeypatch.setattr(ingestion, "_read", lambda *_: read.append(1))
-    job = job_of(version)
-    assert run_again(job).state == JobState.SUCCEEDED
-    assert not read, "the file was read a second time"
-    assert sum(asked) == len(wanted) - batches_before * ingestion.BATCH
-    again = list(version.chunks.order_by("ordinal").values_list("start", "end", "text"))
-    assert again == wanted
+    assert run_again(job_of(version)).state == JobState.SUCCEEDED
+    version.refresh_from_db()
+    assert sum(asked) == len(spans_of(whole)) - sum(embedded)
+    for name in ("text", "blocks", "page_starts", "notes"):
+        assert getattr(version, name) == getattr(whole, name), name
+    assert spans_of(version) == spans_of(whole)
+    assert [chunk.heading for chunk in version.chunks.order_by("ordinal")] == [
+        chunk.heading for chunk in whole.chunks.order_by("ordinal")
+    ]
 
 
-def test_chunks_of_an_older_splitting_are_replaced(
-    add_document: AddDocument, model_server: ModelServer
+def test_parts_make_the_same_text_as_the_whole(
+    add_document: AddDocument, monkeypatch: pytest.MonkeyPatch, small_parts: None
 ) -> None:
-    version = add_document("a.txt", prose(100))
-    wanted = list(version.chunks.order_by("ordinal").values_list("ordinal", "start", "end"))
-    version.chunks.filter(ordinal=1).update(end=wanted[1][2] + 1)
-    DocumentVersion.objects.filter(pk=version.pk).update(state=State.EMBEDDING)
-    Job.objects.filter(pk=job_of(version).pk).update(state=JobState.QUEUED, finished_at=None)
-    assert version.job is not None
-    assert run_again(version.job).state == JobState.SUCCEEDED
-    assert list(version.chunks.order_by("ordinal").values_list("ordinal", "start", "end")) == wanted
+    content = pages_of_prose(7)
+    in_parts = add_document("parts.pdf", content)
+    monkeypatch.setattr(ingestion, "PART_CHARACTERS", 1_000_000)
+    at_once = add_document("once.pdf", content + b"\n")
+    assert in_parts.text == at_once.text and in_parts.blocks == at_once.blocks
+    assert in_parts.page_starts == at_once.page_starts
+    covered = [
+        {
+            place
+            for start, end, _ in spans_of(version)
+            for place in range(start, end)
+            if not version.text[place].isspace()
+        }
+        for version in (in_parts, at_once)
+    ]
+    assert covered[0] == covered[1]
+    for chunk in in_parts.chunks.all():
+        assert chunk.text == in_parts.text[chunk.start : chunk.end]
+        assert chunk.page == in_parts.page_of(chunk.start)
 
 
-def test_cancel_and_retry(add_document: AddDocument, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_version_is_searched_while_it_is_read_and_a_later_one_when_it_is_ready(
+    add_document: AddDocument, monkeypatch: pytest.MonkeyPatch, small_parts: None
+) -> None:
+    seen: list[tuple[int, bool]] = []
     real = ingestion.embed
-    version = add_document("a.txt", prose(1_500), read=False)
+    version = add_document("a.pdf", pages_of_prose(6), read=False)
+
+    def embed_and_look(texts: list[str], *, bulk: bool) -> list[list[float]]:
+        document = Document.objects.get(pk=version.document_id)
+        chunks = Chunk.objects.filter(version=document.current_version_id or version.pk)
+        seen.append((chunks.count(), document.current_version_id == version.pk))
+        return real(texts)
+
+    monkeypatch.setattr(ingestion, "embed", embed_and_look)
+    run_job(job_of(version).pk)
+    assert seen[0] == (0, False)
+    assert all(searched for _, searched in seen[1:]) and seen[1][0] > 0
+    assert [count for count, _ in seen] == sorted({count for count, _ in seen})
+
+    whole = version.chunks.count()
+    seen.clear()
+    add_document("a.pdf", pages_of_prose(7))
+    assert len(seen) > 2
+    assert set(seen) == {(whole, True)}, "the version before, and all of it"
+
+
+def test_what_fails_in_the_middle_is_searched_no_longer(
+    add_document: AddDocument, monkeypatch: pytest.MonkeyPatch, small_parts: None
+) -> None:
+    real = ingestion.embed
+    calls: list[int] = []
+
+    def embed_twice(texts: list[str], *, bulk: bool) -> list[list[float]]:
+        calls.append(1)
+        return real(texts) if len(calls) < 3 else [[0.1] * 768 for _ in texts]
+
+    monkeypatch.setattr(ingestion, "embed", embed_twice)
+    version = add_document("a.pdf", pages_of_prose(6))
+    assert version.state == State.FAILED and version.chunks.exists()
+    assert version.document.current_version_id is None
+    monkeypatch.setattr(ingestion, "embed", real)
+    assert run_again(retry(job_of(version))).state == JobState.SUCCEEDED
+    assert Document.objects.get().current_version_id == version.pk
+
+
+def test_a_job_from_before_parts_begins_anew(add_document: AddDocument) -> None:
+    version = add_document("a.txt", prose(100))
+    wanted = spans_of(version)
+    DocumentVersion.objects.filter(pk=version.pk).update(state=State.EMBEDDING)
+    Job.objects.filter(pk=job_of(version).pk).update(
+        state=JobState.QUEUED, finished_at=None, cursor={"read": True}
+    )
+    assert run_again(job_of(version)).state == JobState.SUCCEEDED
+    assert spans_of(version) == wanted
+
+
+def test_cancel_and_retry(
+    add_document: AddDocument, monkeypatch: pytest.MonkeyPatch, small_parts: None
+) -> None:
+    real = ingestion.embed
+    version = add_document("a.pdf", pages_of_prose(8), read=False)
     assert version.job is not None
     job = version.job
 
-    def embed_and_cancel(texts: list[str]) -> list[list[float]]:
+    def embed_and_cancel(texts: list[str], *, bulk: bool) -> list[list[float]]:
         if not Job.objects.get(pk=job.pk).cancel_requested:
             request_cancel(job)
         return real(texts)
@@ -220,7 +313,7 @@ def test_cancel_and_retry(add_document: AddDocument, monkeypatch: pytest.MonkeyP
     job.refresh_from_db()
     version.refresh_from_db()
     assert job.state == JobState.CANCELLED
-    assert version.chunks.count() == ingestion.BATCH and version.is_given_up
+    assert version.chunks.exists() and version.is_given_up
 
     monkeypatch.setattr(ingestion, "embed", real)
     assert run_again(retry(job)).state == JobState.SUCCEEDED
@@ -237,10 +330,13 @@ def test_progress_names_stage_and_pages(
         shown.append((self.job.stage, done, total, self.job.unit))
 
     monkeypatch.setattr(JobRun, "progress", progress)
-    monkeypatch.setattr(ingestion, "PROGRESS_SECONDS", 0)
+    monkeypatch.setattr(ingestion, "PART_SECONDS", 0)
     add_document("a.pdf", files.pdf(["One."], ["Two."], ["Three."]))
-    assert ("Reading", 2, 3, "pages") in shown
-    assert shown[-1] == ("Indexing", 1, 1, "chunks")
+    stage = "Reading and indexing"
+    assert shown[1:] == [(stage, 0, 3, "pages")] + [(stage, n, 3, "pages") for n in (1, 2, 3)]
+    shown.clear()
+    add_document("a.txt", "Some words.")
+    assert shown[-1] == ("Indexing", 1, 1, "passages")
 
 
 def test_the_same_content_is_stored_once(corpus: Corpus, add_document: AddDocument) -> None:
@@ -304,7 +400,7 @@ def test_a_document_deleted_while_it_is_read_is_gone(
     real = ingestion.embed
     version = add_document("a.txt", prose(300), read=False)
 
-    def embed_and_delete(texts: list[str]) -> list[list[float]]:
+    def embed_and_delete(texts: list[str], *, bulk: bool) -> list[list[float]]:
         if document := Document.objects.filter(pk=version.document_id).first():
             services.delete_document(document)
         return real(texts)
@@ -352,6 +448,28 @@ def test_chunks_inherit_access_and_metadata(corpus: Corpus, add_document: AddDoc
     run_job(version.job_id)
     chunk = version.chunks.get()
     assert (chunk.access, chunk.metadata) == (["role:admin"], {"area": "shop", "year": 2026})
+
+
+def test_rights_that_change_while_it_is_read_hold_for_what_comes_after(
+    corpus: Corpus,
+    add_document: AddDocument,
+    monkeypatch: pytest.MonkeyPatch,
+    small_parts: None,
+) -> None:
+    real = ingestion.embed
+    version = add_document("a.pdf", pages_of_prose(6), read=False)
+    calls: list[int] = []
+
+    def embed_and_close(texts: list[str], *, bulk: bool) -> list[list[float]]:
+        calls.append(1)
+        if len(calls) == 2:
+            Corpus.objects.filter(pk=corpus.pk).update(access=["role:admin"])
+        return real(texts)
+
+    monkeypatch.setattr(ingestion, "embed", embed_and_close)
+    run_job(job_of(version).pk)
+    assert len(calls) > 2
+    assert {tuple(chunk.access) for chunk in version.chunks.all()} == {("role:admin",)}
 
 
 def test_a_document_whose_workers_die_too_often_fails_with_a_webhook(

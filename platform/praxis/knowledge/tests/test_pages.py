@@ -11,6 +11,8 @@ from pytest_django import DjangoAssertNumQueries
 
 from praxis.accounts.access import Principal
 from praxis.accounts.models import AuditEntry, User, Workspace
+from praxis.jobs.models import Job
+from praxis.jobs.running import run_job
 from praxis.knowledge import display
 from praxis.knowledge.models import Corpus, Document, DocumentVersion
 from praxis.knowledge.search import search
@@ -280,7 +282,17 @@ def addresses(version: DocumentVersion, slug: str) -> dict[str, tuple[str, bool]
         "delete_corpus": (reverse("knowledge:delete_corpus", args=[slug, corpus]), True),
         "upload": (reverse("knowledge:upload", args=[slug, corpus]), True),
         "delete_document": (reverse("knowledge:delete_document", args=[slug, document]), True),
+        "edit_document": (reverse("knowledge:edit_document", args=[slug, document]), True),
+        "start_import": (reverse("knowledge:start_import", args=[slug, corpus]), True),
+        "import_rows": (reverse("knowledge:import_rows", args=[slug, corpus]), False),
+        "edit_chunk": (
+            reverse("knowledge:edit_chunk", args=[slug, version.chunks.values_list("pk")[0][0]]),
+            True,
+        ),
     }
+
+
+POSTED = ("upload", "start_import")
 
 
 def test_every_address_is_covered_by_the_rights_tests(add_document: AddDocument) -> None:
@@ -300,7 +312,7 @@ def test_strangers_find_nothing_and_members_only_read(
 ) -> None:
     version = add_document("a.txt", "Ten days.")
     for name, (path, admins_only) in addresses(version, workspace.slug).items():
-        method = "post" if name == "upload" else "get"
+        method = "post" if name in POSTED else "get"
         assert getattr(client_for(stranger), method)(path).status_code == 404, name
         assert getattr(Client(), method)(path).status_code == 302, name
         expected = 403 if admins_only else 200
@@ -311,7 +323,7 @@ def test_strangers_find_nothing_and_members_only_read(
     # The stranger's own workspace in the address does not open the foreign object either.
     for name, (path, _) in addresses(version, other_workspace.slug).items():
         if name not in ("index", "add_corpus"):
-            method = "post" if name == "upload" else "get"
+            method = "post" if name in POSTED else "get"
             assert getattr(client_for(stranger), method)(path).status_code == 404, name
 
 
@@ -323,3 +335,103 @@ def test_a_version_of_another_document_is_not_shown(
     for wrong in (two.pk, "nonsense"):
         url = f"{one.document.get_absolute_url()}?version={wrong}"
         assert client.get(url).status_code == 404
+
+
+def test_an_access_list_holds_on_pages_and_in_searches(
+    workspace: Workspace,
+    corpus: Corpus,
+    add_document: AddDocument,
+    admin: User,
+    agent: User,
+    member: User,
+    client_for: ClientFor,
+    principal_of: Callable[[User], Principal],
+) -> None:
+    closed, own = add_document("closed.txt", "Ten days."), add_document("own.txt", "Nine days.")
+    slug = workspace.slug
+    form = {"name": corpus.name, "access": "agent", "metadata": "year: 2026\narea: shop"}
+    edit = reverse("knowledge:edit_corpus", args=[slug, corpus.pk])
+    assert client_for(admin).post(edit, form).status_code == 302
+    assert "agent" in client_for(admin).get(edit).content.decode()
+    one = reverse("knowledge:edit_document", args=[slug, own.document_id])
+    client_for(admin).post(one, {"title": "own", "access": "member", "metadata": "year: 2025"})
+
+    def seen(user: User) -> dict[str, int]:
+        paths = addresses(closed, slug)
+        client = client_for(user)
+        return {name: client.get(paths[name][0]).status_code for name in ("document", "chunks")}
+
+    def found(user: User) -> set[str]:
+        result = search(principal=principal_of(user), query="How many days?", limit=5)
+        return {each.title for each in result.found}
+
+    assert seen(agent) == {"document": 200, "chunks": 200}
+    assert seen(member) == {"document": 404, "chunks": 404}
+    assert found(agent) == {"closed", "own"} and found(member) == {"own"}
+    rows = client_for(member).get(reverse("knowledge:document_rows", args=[slug, corpus.pk]))
+    assert "own.txt" in rows.content.decode() and "closed.txt" not in rows.content.decode()
+    assert closed.chunks.get().metadata == {"year": 2026, "area": "shop"}
+    assert own.chunks.get().metadata == {"year": 2025, "area": "shop"}
+
+    client_for(admin).post(one, {"title": "own", "access": "", "metadata": ""})
+    client_for(admin).post(edit, {**form, "access": f"{admin.username}"})
+    assert client_for(agent).get(addresses(own, slug)["corpus"][0]).status_code == 404
+    assert found(agent) == set() and found(admin) == {"closed", "own"}
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "words"),
+    [("access", "nobody", "neither a role nor"), ("metadata", "just words", "must be written as")],
+)
+def test_lists_that_cannot_be_read_are_explained(
+    corpus: Corpus, admin: User, client_for: ClientFor, field: str, text: str, words: str
+) -> None:
+    url = reverse("knowledge:edit_corpus", args=[corpus.workspace.slug, corpus.pk])
+    page = client_for(admin).post(url, {"name": "Policies", field: text}).content.decode()
+    assert words in page and text in page
+
+
+def test_an_edited_passage_is_found_by_its_new_words_and_quotes_the_old(
+    corpus: Corpus,
+    add_document: AddDocument,
+    admin: User,
+    client_for: ClientFor,
+    principal_of: Callable[[User], Principal],
+) -> None:
+    version = add_document("a.txt", "Ten days.")
+    chunk = version.chunks.get()
+    client = client_for(admin)
+    url = reverse("knowledge:edit_chunk", args=[corpus.workspace.slug, chunk.pk])
+
+    def searched(query: str) -> list[tuple[str, bool]]:
+        found = search(principal=principal_of(admin), query=query, limit=1).found
+        return [(each.text, each.bm25 > 0) for each in found]
+
+    assert searched("warranty") == [("Ten days.", False)]
+    page = client.post(url, {"text": "Warranty: ten days."}, follow=True).content.decode()
+    assert "edited" in page and "Warranty: ten days." in page and admin.username in page
+    assert searched("warranty") == [("Ten days.", True)]
+    chunk.refresh_from_db()
+    assert (chunk.text, chunk.searched_text) == ("Ten days.", "Warranty: ten days.")
+    assert chunk.text == version.text[chunk.start : chunk.end]
+
+    client.post(url, {"text": "ignored", "undo": "1"})
+    chunk.refresh_from_db()
+    assert (chunk.search_text, chunk.edited_at, chunk.edited_by) == ("", None, None)
+    assert searched("warranty") == [("Ten days.", False)]
+    assert "at most 4000" in client.post(url, {"text": "x" * 4_001}).content.decode()
+
+
+def test_an_import_is_started_from_the_page_and_tells_what_was_refused(
+    corpus: Corpus, admin: User, client_for: ClientFor
+) -> None:
+    client = client_for(admin)
+    url = reverse("knowledge:start_import", args=[corpus.workspace.slug, corpus.pk])
+    assert "be read. It begins with https://" in (
+        client.post(url, {"url": "nonsense here", "source": "page"}, follow=True).content.decode()
+    )
+    client.post(url, {"url": "http://127.0.0.1/x", "source": "page"})
+    run_job(Job.objects.get().pk)
+    page = client.get(reverse("knowledge:import_rows", args=[corpus.workspace.slug, corpus.pk]))
+    assert "0 added, 0 unchanged, 1 refused" in page.content.decode()
+    assert "private or reserved network" in page.content.decode()
