@@ -37,6 +37,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--schemas", help="dst: another schema file of the pack")
     parser.add_argument("--answers", type=Path, help="dst: where the engine's answers are kept")
     parser.add_argument("--part", choices=["fitted", "held-out"], default="held-out", help="dst")
+    parser.add_argument("--pages", type=int, help="ingest: how many pages of PDF")
+    parser.add_argument("--kills", type=int, default=3, help="ingest: how often to kill the worker")
     return parser.parse_args(argv)
 
 
