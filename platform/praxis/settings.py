@@ -155,6 +155,8 @@ INSTALLED_APPS = [
     "praxis.workbench",
     "praxis.tuning",
     "praxis.answer_cache",
+    "praxis.handoff",
+    "praxis.analytics",
     "praxis.integrations",
     "praxis.observability",
     "praxis.local",
@@ -191,6 +193,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "praxis.accounts.context.navigation",
+                "praxis.handoff.context.inboxes",
             ],
         },
     }
@@ -280,6 +283,7 @@ if _smtp := read_url("EMAIL_URL", schemes=("smtp", "smtps"), example="smtps://us
     EMAIL_HOST_USER = unquote(_mail.username or "")
     EMAIL_HOST_PASSWORD = unquote(_mail.password or "")
     EMAIL_USE_SSL = _mail.scheme == "smtps"
+    EMAIL_TIMEOUT = 15
 DEFAULT_FROM_EMAIL = read_text("PRAXIS_FROM_EMAIL", "praxis@localhost")
 
 

@@ -11,6 +11,7 @@ from praxis.integrations.openai_api import openai_api
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("praxis.conversations.urls")),
+    path("", include("praxis.handoff.person_urls")),
     path("", include("praxis.observability.urls")),
     path("accounts/", include("allauth.urls")),
     path("invitation/<uid>/<token>/", invitation, name="invitation"),
@@ -22,6 +23,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("w/<slug:workspace>/knowledge/", include("praxis.knowledge.urls")),
     path("w/<slug:workspace>/tuning/", include("praxis.tuning.urls")),
     path("w/<slug:workspace>/jobs/", include("praxis.jobs.urls")),
+    path("w/<slug:workspace>/analytics/", include("praxis.analytics.urls")),
+    path("w/<slug:workspace>/inbox/", include("praxis.handoff.urls")),
     path("w/<slug:workspace>/integrations/", include("praxis.integrations.urls")),
     path("w/<slug:workspace>/members/", include("praxis.accounts.urls")),
     path("w/<slug:workspace>/answer-cache/", include("praxis.answer_cache.urls")),

@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest
 from django.utils.translation import gettext as _
 
 from praxis.accounts.access import Principal, principal_for
-from praxis.accounts.models import Role
+from praxis.accounts.models import Membership, Role
 from praxis.assistants.registry import all_assistants
 from praxis.conversations.models import Conversation, ConversationQuerySet, Message
 
@@ -40,6 +40,38 @@ def is_own(principal: Principal, conversation: Conversation) -> bool:
     if principal.user is not None:
         return conversation.person_id == principal.user.pk
     return bool(principal.visitor_key) and conversation.visitor_key == principal.visitor_key
+
+
+def principal_of_person(conversation: Conversation) -> Principal | None:
+    """Whose conversation it is, with a member's rights and no more; None if they left.
+
+    For what the assistant does in their conversation when others ask for it: it must not read
+    what only those others may.
+    """
+    if conversation.person_id is not None:
+        membership = (
+            Membership.objects.select_related("user")
+            .filter(
+                user=conversation.person_id,
+                user__is_active=True,
+                workspace=conversation.workspace_id,
+            )
+            .first()
+        )
+        if membership is None:
+            return None
+        user, visitor_key = membership.user, ""
+    elif conversation.visitor_key:
+        user, visitor_key = None, conversation.visitor_key
+    else:
+        return None
+    return Principal(
+        workspace=conversation.workspace,
+        role=Role.MEMBER,
+        user=user,
+        visitor_key=visitor_key,
+        scopes=frozenset({"*"}),
+    )
 
 
 def get_conversation(principal: Principal, conversation_id: UUID) -> Conversation:

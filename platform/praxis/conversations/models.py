@@ -37,6 +37,14 @@ class ConversationQuerySet(QuerySet["Conversation"]):
         )
         return self.filter(Q(title__icontains=words) | Q(models.Exists(messages)))
 
+    def locked(self, conversation_id: uuid.UUID) -> "Conversation":
+        """The row as it is now, and nobody else's until the transaction ends.
+
+        Without joins: PostgreSQL reads the locked row again after it waited for the lock, but what
+        is joined to it would stay what it was before (an owner or a head that is no longer).
+        """
+        return self.select_for_update().get(pk=conversation_id)
+
 
 class Conversation(models.Model):
     """One talk with one assistant. `head` is the leaf of the branch that is shown."""

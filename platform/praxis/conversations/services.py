@@ -9,14 +9,15 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from praxis.accounts.access import Principal, record
-from praxis.accounts.models import Role, Workspace
+from praxis.accounts.models import Role, User, Workspace
 from praxis.answer_cache.services import forget_answer
-from praxis.assistants.contract import Assistant, State, StateChanged
+from praxis.assistants.contract import Assistant, Done, State, StateChanged, Token
 from praxis.assistants.models import AssistantSettings
 from praxis.assistants.pipeline import difference
 from praxis.assistants.registry import all_assistants, get_assistant
 from praxis.conversations import turns
 from praxis.conversations.access import own_conversations, require_own, require_own_or
+from praxis.conversations.live import tell_agents, tell_person
 from praxis.conversations.memory import path_ids, state_before
 from praxis.conversations.models import (
     Conversation,
@@ -25,6 +26,7 @@ from praxis.conversations.models import (
     MessageEmbedding,
     StateCorrection,
 )
+from praxis.conversations.refusals import MessageRefused, NotNow
 from praxis.conversations.serializers import conversation_to_dict, message_event
 from praxis.integrations.events import emit
 
@@ -33,14 +35,6 @@ LONGEST_TITLE = 120
 TITLE_FROM_TEXT = 60
 MOST_UNREADABLE = 0.05
 """Share of replacement characters from which a text is taken for a binary file."""
-
-
-class MessageRefused(ValueError):
-    """The text can't be taken; the sentence says what was given and what is allowed."""
-
-
-class NotNow(Exception):
-    """The conversation's present state forbids the act; the sentence says what to do first."""
 
 
 class TooManyTurns(Exception):
@@ -156,6 +150,7 @@ def edit(*, principal: Principal, message: Message, text: str) -> Message:
     text = clean_text(text)
     with transaction.atomic():
         conversation = _lock_for_speaking(message.conversation)
+        _refuse_while_a_person_answers(conversation)
         said = _ask(principal, conversation, text, message.parent, state_before(message.parent))
     return _started(said)
 
@@ -171,8 +166,7 @@ def regenerate(*, principal: Principal, message: Message) -> Message:
         question = message.parent if message.role == Message.Role.ASSISTANT else message
         if question is None or question.role != Message.Role.USER:
             raise NotNow(_("There is no question here that the assistant could answer."))
-        if not conversation.assistant_answers:
-            raise NotNow(_("A person answers this conversation now."))
+        _refuse_while_a_person_answers(conversation)
         answer = _open_answer(principal, conversation, question, state_before(question.parent))
         _show(conversation, answer)
         if message.status == Message.Status.FAILED and not message.text:
@@ -186,7 +180,7 @@ def stop(*, principal: Principal, message: Message) -> None:
 
 
 def _lock_for_speaking(conversation: Conversation) -> Conversation:
-    locked = _lock(conversation)
+    locked = Conversation.objects.locked(conversation.pk)
     if locked.owner_kind == Conversation.OwnerKind.CLOSED:
         raise NotNow(_("This conversation is closed. Start a new one."))
     streaming = locked.messages.filter(status=Message.Status.STREAMING)
@@ -195,12 +189,10 @@ def _lock_for_speaking(conversation: Conversation) -> Conversation:
     return locked
 
 
-def _lock(conversation: Conversation) -> Conversation:
-    return (
-        Conversation.objects.select_for_update(of=["self"])
-        .select_related("workspace", "head")
-        .get(pk=conversation.pk)
-    )
+def _refuse_while_a_person_answers(conversation: Conversation) -> None:
+    """Another branch would hide what the person said from the agent, or the agent's answer."""
+    if conversation.owner_kind in (Conversation.OwnerKind.WAITING, Conversation.OwnerKind.PERSON):
+        raise NotNow(_("A person answers this conversation now. Write a new message."))
 
 
 def _ask(
@@ -224,6 +216,8 @@ def _ask(
     said = question
     if conversation.assistant_answers:
         said = _open_answer(principal, conversation, question, state)
+    else:
+        tell_agents(conversation.workspace_id, conversation.pk, "message")
     _show(conversation, said, state)
     return said
 
@@ -292,7 +286,8 @@ def show_version(*, principal: Principal, message: Message) -> None:
     """Show the branch through `message`, down to the newest message on it."""
     require_own_or(principal, message.conversation, Role.AGENT)
     with transaction.atomic():
-        conversation = _lock(message.conversation)
+        conversation = Conversation.objects.locked(message.conversation_id)
+        _refuse_while_a_person_answers(conversation)
         head = Message.objects.get(pk=_newest_below(message.pk))
         _show(conversation, head)
 
@@ -328,7 +323,7 @@ def correct_state(
     if assistant.correct is None:
         raise NotNow(_("What this assistant understood can't be edited."))
     with transaction.atomic():
-        conversation = _lock(conversation)
+        conversation = Conversation.objects.locked(conversation.pk)
         head = conversation.head
         if head and head.status == Message.Status.STREAMING:
             raise NotNow(_("The assistant is still answering. Wait, or stop it, then edit."))
@@ -445,79 +440,85 @@ def give_feedback(
     return feedback
 
 
-# Persons beside the assistant -----------------------------------------------------------------------
+def say_unasked(*, principal: Principal, conversation: Conversation, text: str) -> Message:
+    """A program's words in the assistant's name, such as that a parcel has left.
 
-
-def take_over(*, principal: Principal, conversation: Conversation) -> None:
-    """From now on this agent answers and the assistant is silent."""
-    principal.require(Role.AGENT)
-    with transaction.atomic():
-        conversation = _lock(conversation)
-        owner = conversation.owner
-        if conversation.owner_kind == Conversation.OwnerKind.PERSON and owner not in (
-            None,
-            principal.user,
-        ):
-            raise NotNow(_("%(name)s has taken over already.") % {"name": owner})
-        _hand_to(conversation, Conversation.OwnerKind.PERSON, principal)
-    _stop_streaming(conversation)
-
-
-def return_to_assistant(*, principal: Principal, conversation: Conversation) -> None:
-    principal.require(Role.AGENT)
-    with transaction.atomic():
-        _hand_to(_lock(conversation), Conversation.OwnerKind.ASSISTANT, principal)
-
-
-def close(*, principal: Principal, conversation: Conversation) -> None:
-    principal.require(Role.AGENT)
-    with transaction.atomic():
-        conversation = _lock(conversation)
-        _hand_to(conversation, Conversation.OwnerKind.CLOSED, principal)
-    _stop_streaming(conversation)
-
-
-def write_as_agent(*, principal: Principal, conversation: Conversation, text: str) -> Message:
-    """An agent's own words to the person. Raises `MessageRefused`, `NotNow`."""
+    Raises `MessageRefused`, and `NotNow` unless the assistant has the word.
+    """
     principal.require(Role.AGENT)
     text = clean_text(text)
     with transaction.atomic():
-        conversation = _lock(conversation)
-        if (
-            conversation.owner_kind != Conversation.OwnerKind.PERSON
-            or conversation.owner != principal.user
-        ):
-            raise NotNow(_("Take the conversation over first, then write."))
-        parent = conversation.head
+        conversation = _lock_for_speaking(conversation)
+        _refuse_while_a_person_answers(conversation)
+        parent, now = conversation.head, timezone.now()
+        receipt = {"assistant": conversation.assistant, "chain": "proactive"}
+        done = Done(outcome="answered", receipt=receipt)
         message = Message.objects.create(
             conversation=conversation,
             parent=parent,
             turn=parent.turn if parent else 0,
-            role=Message.Role.PERSON,
+            role=Message.Role.ASSISTANT,
             text=text,
-            author=principal.user,
-            finished_at=timezone.now(),
+            events=[Token(text=text).to_dict(), done.to_dict()],
+            state_after=conversation.state,
+            receipt=receipt,
+            finished_at=now,
         )
+        if not conversation.title:
+            conversation.title = _title_from(text)
         _show(conversation, message, conversation.state)
+        record(principal, "conversation.proactive_message", message)
         emit(
             conversation.workspace,
             "message.completed",
             subject=message.pk,
             data=message_event(message),
         )
+        tell_person(conversation.pk, "message")
     return message
 
 
-def _hand_to(
-    conversation: Conversation, owner_kind: Conversation.OwnerKind, principal: Principal
-) -> None:
-    conversation.owner_kind = owner_kind
-    conversation.owner = principal.user if owner_kind == Conversation.OwnerKind.PERSON else None
-    conversation.save(update_fields=["owner_kind", "owner", "updated_at"])
-    record(principal, "conversation.hand_over", conversation, to=owner_kind.value)
+# Persons beside the assistant (see `praxis.handoff`) ------------------------------------------------
 
 
-def _stop_streaming(conversation: Conversation) -> None:
+def add_words_of(agent: User, conversation: Conversation, text: str) -> Message:
+    """Append an agent's own words to a conversation that the caller has locked."""
+    parent = conversation.head
+    message = Message.objects.create(
+        conversation=conversation,
+        parent=parent,
+        turn=parent.turn if parent else 0,
+        role=Message.Role.PERSON,
+        text=text,
+        author=agent,
+        finished_at=timezone.now(),
+    )
+    _show(conversation, message, conversation.state)
+    emit(
+        conversation.workspace,
+        "message.completed",
+        subject=message.pk,
+        data=message_event(message),
+    )
+    tell_person(conversation.pk, "message")
+    tell_agents(conversation.workspace_id, conversation.pk, "message")
+    return message
+
+
+def answer_what_waits(conversation: Conversation, principal: Principal) -> None:
+    """Let the assistant answer what the person said last, if nobody did.
+
+    `principal` is the person whose conversation it is; the caller has locked the conversation.
+    """
+    head = conversation.head
+    if head is None or head.role != Message.Role.USER or not conversation.assistant_answers:
+        return
+    answer = _open_answer(principal, conversation, head, conversation.state)
+    _show(conversation, answer, conversation.state)
+
+
+def stop_answers(conversation: Conversation) -> None:
+    """Stop what the assistant is saying; call it after the commit of what took its word."""
     for message_id in conversation.messages.filter(status=Message.Status.STREAMING).values_list(
         "pk", flat=True
     ):
@@ -541,7 +542,7 @@ def rename(*, principal: Principal, conversation: Conversation, title: str) -> N
 def delete(*, principal: Principal, conversation: Conversation) -> None:
     """Remove the conversation with all its branches, vectors and feedback."""
     require_own_or(principal, conversation, Role.ADMIN)
-    _stop_streaming(conversation)
+    stop_answers(conversation)
     with transaction.atomic():
         # A turn that has just ended may be writing its vectors: they are waited for, so that they
         # are among what is deleted, and none is written afterwards.

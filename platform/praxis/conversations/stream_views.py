@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET
 
 from praxis.accounts.access import principal_for
 from praxis.conversations.access import check_conversation, get_message
+from praxis.conversations.live import follow, is_well_formed, person_key
 from praxis.conversations.models import Conversation
 from praxis.conversations.streams import StreamItem, read_events
 
@@ -36,7 +37,25 @@ async def stream(
         await sync_to_async(_check_again)(request, conversation_id)
 
     events = read_events(message_id, request.headers.get("Last-Event-ID", ""), check=check_again)
-    return event_stream(_until_refused(events))
+    return event_stream(until_refused(events))
+
+
+@require_GET
+async def live(request: HttpRequest, conversation_id: UUID) -> StreamingHttpResponse:
+    """That something changed in the conversation; the page asks for what it is."""
+    after = live_position(request)
+
+    async def check() -> None:
+        await sync_to_async(_check_again)(request, conversation_id)
+
+    await check()
+    return event_stream(until_refused(follow(person_key(conversation_id), after, check=check)))
+
+
+def live_position(request: HttpRequest) -> str:
+    """The `Last-Event-ID` if it is one of ours, else empty: from now on."""
+    given = request.headers.get("Last-Event-ID", "")
+    return given if is_well_formed(given) else ""
 
 
 def event_stream(events: AsyncIterator[StreamItem | None]) -> StreamingHttpResponse:
@@ -56,7 +75,7 @@ async def _lines(events: AsyncIterator[StreamItem | None]) -> AsyncIterator[str]
         yield f"id: {event_id}\nevent: {event['kind']}\ndata: {json.dumps(event)}\n\n"
 
 
-async def _until_refused(
+async def until_refused(
     events: AsyncIterator[StreamItem | None],
 ) -> AsyncIterator[StreamItem | None]:
     """Ends quietly when the right is gone or Redis is; the page asks again and is told then."""
@@ -83,12 +102,8 @@ def _check(request: HttpRequest, conversation_id: UUID, message_id: UUID) -> Non
 
 def _check_again(request: HttpRequest, conversation_id: UUID) -> None:
     """Whether the session still stands and the person may still see the conversation."""
-    now = HttpRequest()
-    now.META = request.META
-    sessions = import_module(settings.SESSION_ENGINE)
-    now.session = sessions.SessionStore(request.session.session_key)
     try:
-        now.user = get_user(now)
+        now = request_now(request)
         conversation = Conversation.objects.filter(pk=conversation_id).first()
         if conversation is None:
             raise Http404
@@ -97,3 +112,13 @@ def _check_again(request: HttpRequest, conversation_id: UUID) -> None:
         return  # a restart of the database must not cut a running answer
     finally:
         connections.close_all()
+
+
+def request_now(request: HttpRequest) -> HttpRequest:
+    """The request as it would come now: its session may have ended since."""
+    now = HttpRequest()
+    now.META = request.META
+    sessions = import_module(settings.SESSION_ENGINE)
+    now.session = sessions.SessionStore(request.session.session_key)
+    now.user = get_user(now)
+    return now

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -45,6 +45,8 @@ from praxis.conversations.memory import ConversationMemory, earlier_questions, e
 from praxis.conversations.models import Conversation, Message
 from praxis.conversations.redis_connection import redis_client
 from praxis.conversations.serializers import message_event
+from praxis.handoff import transitions
+from praxis.handoff.models import Handoff
 from praxis.integrations.events import emit
 from praxis.knowledge.search import search
 
@@ -278,6 +280,9 @@ def _events(run: Run) -> Iterator[Event]:
     if run.stop_outcome:  # while it waited for a thread
         return
     conversation, principal = run.answer.conversation, run.principal
+    if not _assistant_answers(conversation.pk):  # a person took over meanwhile
+        run.stop_outcome = "stopped"
+        return
     assistant = get_assistant(conversation.assistant)
     chosen = settings_for(principal.workspace, assistant.slug)
     adapter = chosen.adapter.name if chosen.adapter else ""
@@ -318,6 +323,12 @@ def _events(run: Run) -> Iterator[Event]:
     )
 
 
+def _assistant_answers(conversation_id: UUID) -> bool:
+    return Conversation.objects.filter(
+        pk=conversation_id, owner_kind=Conversation.OwnerKind.ASSISTANT
+    ).exists()
+
+
 def _asks_anew(run: Run) -> bool:
     """The first question of a conversation, asked for the first time.
 
@@ -335,10 +346,8 @@ def _finish(run: Run, done: Done) -> None:
     """Store the answer, then tell the readers; a reader that is told finds it stored."""
     if not run.end():
         return
-    last = _as_json(done)
-    run.events.append(last)
     try:
-        _store_patiently(run, done)
+        last = _store_patiently(run, done)
     except (OperationalError, InterfaceError):
         logger.exception("The answer %s could not be stored", run.answer.pk)
         last = _as_json(
@@ -352,13 +361,12 @@ def _finish(run: Run, done: Done) -> None:
     _release_connection()
 
 
-def _store_patiently(run: Run, done: Done) -> None:
+def _store_patiently(run: Run, done: Done) -> dict[str, Any]:
     """Store, and for a while again when the database is gone (a restart takes seconds)."""
     give_up_at = time.monotonic() + STORE_SECONDS
     while True:
         try:
-            _store(run, done)
-            return
+            return _store(run, done)
         except (OperationalError, InterfaceError):
             _release_connection()
             if time.monotonic() > give_up_at:
@@ -367,7 +375,8 @@ def _store_patiently(run: Run, done: Done) -> None:
 
 
 @transaction.atomic
-def _store(run: Run, done: Done) -> None:
+def _store(run: Run, done: Done) -> dict[str, Any]:
+    """Store the answer; the last event as it was stored."""
     conversation = (
         Conversation.objects.select_for_update(of=["self"])
         .select_related("workspace")
@@ -375,8 +384,13 @@ def _store(run: Run, done: Done) -> None:
         .first()
     )
     if conversation is None:  # deleted meanwhile
-        return
-    events = streams.join_tokens(run.events)
+        return _as_json(done)
+    if not conversation.assistant_answers and done.outcome not in STATUS_OF_OUTCOME:
+        # Someone took over while the last words came: no more than was shown is kept, as an answer
+        # that was broken off, and it can ask for nothing.
+        done = replace(done, outcome="stopped")
+    last = _as_json(done)
+    events = streams.join_tokens([*run.events, last])
     state = next(
         (event["state"] for event in reversed(events) if event["kind"] == "state_changed"),
         run.state,
@@ -390,24 +404,28 @@ def _store(run: Run, done: Done) -> None:
         events=events,
         status=STATUS_OF_OUTCOME.get(done.outcome, Message.Status.COMPLETE),
         state_after=state,
-        receipt=events[-1]["receipt"],
+        receipt=last["receipt"],
         finished_at=timezone.now(),
     )
     if not stored:
-        return
+        return last
     if conversation.head_id == run.answer.pk:
         conversation.state = state
-    handoff = next((event for event in events if event["kind"] == "handoff"), None)
-    if handoff and conversation.assistant_answers:
-        conversation.owner_kind = Conversation.OwnerKind.WAITING
-    conversation.save(update_fields=["state", "owner_kind", "updated_at"])
+    conversation.save(update_fields=["state", "updated_at"])
     run.answer.refresh_from_db()
     data = message_event(run.answer)
     emit(conversation.workspace, "message.completed", subject=run.answer.pk, data=data)
     if state != run.state:
         emit(conversation.workspace, "state.changed", subject=conversation.pk, data=data)
-    if handoff:
-        emit(conversation.workspace, "handoff.requested", subject=conversation.pk, data=data)
+    handoff = next((event for event in events if event["kind"] == "handoff"), None)
+    if handoff and conversation.assistant_answers:
+        transitions.request(
+            conversation,
+            trigger=Handoff.Trigger.ASSISTANT,
+            reason=handoff["reason"],
+            message=run.answer,
+        )
+    return last
 
 
 def _settle_cache(run: Run) -> None:
@@ -515,11 +533,16 @@ def _runs_or_leave() -> list[Run]:
 
 
 def _without_right(runs: list[Run]) -> list[Run]:
-    """Turns whose conversation is gone, or whose person left the workspace or was suspended."""
+    """Turns that must not go on.
+
+    Their conversation is gone or no longer the assistant's (whoever took it over rang, but Redis
+    may have lost that), or their person left the workspace or was suspended.
+    """
     try:
         conversations = set(
             Conversation.objects.filter(
-                pk__in={run.answer.conversation_id for run in runs}
+                pk__in={run.answer.conversation_id for run in runs},
+                owner_kind=Conversation.OwnerKind.ASSISTANT,
             ).values_list("pk", flat=True)
         )
         members = set(

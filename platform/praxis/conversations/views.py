@@ -173,22 +173,16 @@ def _chat_page(
 
 
 def _context(principal: Principal, conversation: Conversation) -> dict[str, Any]:
-    own, agent = is_own(principal, conversation), principal.may(Role.AGENT)
-    by_person = conversation.owner_kind == Conversation.OwnerKind.PERSON
+    own = is_own(principal, conversation)
     return {
         "principal": principal,
         "conversation": conversation,
         "assistant": get_assistant(conversation.assistant),
         "panel": panel_fields(conversation),
         "is_own": own,
-        "is_agent": agent,
+        "is_agent": principal.may(Role.AGENT),
         "may_delete": own or principal.may(Role.ADMIN),
-        "answers_as_agent": agent and by_person and conversation.owner_id == _user_id(principal),
     }
-
-
-def _user_id(principal: Principal) -> int | None:
-    return principal.user.pk if principal.user else None
 
 
 def _message_fragment(
@@ -214,9 +208,8 @@ def post(request: HttpRequest, principal: Principal, conversation: Conversation)
 def _post(
     request: HttpRequest, principal: Principal, conversation: Conversation, text: str
 ) -> HttpResponse:
-    speak = _speaker(principal, conversation)
     try:
-        said = speak(principal=principal, conversation=conversation, text=text)
+        said = services.post_message(principal=principal, conversation=conversation, text=text)
     except (MessageRefused, NotNow) as error:
         status = 422 if isinstance(error, MessageRefused) else 409
         if request.htmx:  # type: ignore[attr-defined]
@@ -233,15 +226,6 @@ def _post(
         response.headers["Retry-After"] = str(busy.retry_after)
         return response
     return _said(request, principal, said)
-
-
-def _speaker(principal: Principal, conversation: Conversation) -> Callable[..., Message]:
-    """An agent who took the conversation over answers in it; everyone else asks."""
-    as_agent = (
-        conversation.owner_kind == Conversation.OwnerKind.PERSON
-        and conversation.owner_id == _user_id(principal)
-    )
-    return services.write_as_agent if as_agent else services.post_message
 
 
 def _said(request: HttpRequest, principal: Principal, said: Message) -> HttpResponse:
@@ -388,25 +372,6 @@ def correct(request: HttpRequest, principal: Principal, conversation: Conversati
     if error:
         notes.error(request, error)
     return redirect(conversation)
-
-
-def _act_and_return(act: Callable[..., None]) -> Callable[..., HttpResponse]:
-    @wraps(act)
-    def acted(
-        request: HttpRequest, principal: Principal, conversation: Conversation
-    ) -> HttpResponse:
-        try:
-            act(principal=principal, conversation=conversation)
-        except NotNow as error:
-            notes.error(request, str(error))
-        return redirect(conversation)
-
-    return in_conversation(require_POST(acted))
-
-
-take_over = _act_and_return(services.take_over)
-return_to_assistant = _act_and_return(services.return_to_assistant)
-close = _act_and_return(services.close)
 
 
 @in_conversation

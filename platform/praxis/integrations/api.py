@@ -6,11 +6,13 @@ from django.utils.module_loading import import_string
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, ValidationError
 
+from praxis.analytics.api import router as analytics_router
 from praxis.answer_cache.api import router as answer_cache_router
 from praxis.assistants.contract import ModelUnavailable
 from praxis.assistants.registry import all_assistants
 from praxis.conversations.services import MessageRefused, NotNow, TooManyTurns
 from praxis.guarded_http import AddressRefused
+from praxis.handoff.api import router as handoff_router
 from praxis.integrations.authentication import KeyAuth
 from praxis.integrations.conversations_api import router as conversations_router
 from praxis.integrations.idempotency import KeyReused
@@ -36,6 +38,8 @@ api.add_router("", workbench_router)
 for assistant in all_assistants():
     if assistant.api:
         api.add_router(f"/{assistant.slug}", import_string(assistant.api))
+api.add_router("", handoff_router)
+api.add_router("", analytics_router)
 
 
 def _error(request: HttpRequest, status: int, kind: str, message: str) -> HttpResponse:

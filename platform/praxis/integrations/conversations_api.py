@@ -37,6 +37,10 @@ class NewMessage(Schema):
     )
 
 
+class ProactiveMessage(Schema):
+    text: str
+
+
 class NewFeedback(Schema):
     thumb: Literal["up", "down"]
     correction: str = ""
@@ -146,6 +150,32 @@ async def create_message(
 def _post(principal: Principal, conversation_id: UUID, text: str) -> Message:
     conversation = get_conversation(principal, conversation_id)
     return services.post_message(principal=principal, conversation=conversation, text=text)
+
+
+@router.post(
+    "/conversations/{uuid:conversation_id}/assistant-messages",
+    response={201: dict[str, Any]},
+    summary="Say something as the assistant, unasked",
+)
+def create_assistant_message(
+    request: AuthedRequest, conversation_id: UUID, body: ProactiveMessage
+) -> Any:
+    """Only while the assistant has the word: 409 when a person is asked for or answers."""
+    request.auth.require_scope("conversations:write")
+    repeated = begin(request, request.auth)
+    if repeated is not None and repeated.status is not None:
+        return Status(repeated.status, repeated.response)
+    try:
+        conversation = get_conversation(request.auth, conversation_id)
+        message = services.say_unasked(
+            principal=request.auth, conversation=conversation, text=body.text
+        )
+    except Exception:
+        abandon(repeated)
+        raise
+    found = message_to_dict(message)
+    finish(repeated, 201, found)
+    return Status(201, found)
 
 
 @router.get("/messages/{uuid:message_id}", summary="One message")

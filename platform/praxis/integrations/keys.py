@@ -24,6 +24,8 @@ SCOPES = (
     "chat",
     "conversations:read",
     "conversations:write",
+    "handoff:read",
+    "handoff:write",
     "knowledge:read",
     "knowledge:write",
     "tuning:read",

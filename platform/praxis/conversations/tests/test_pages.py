@@ -383,7 +383,7 @@ def test_the_exports_carry_notice_provenance_and_sources(
 
 
 ADDRESSES = ["chat", "export_json", "export_markdown", "delete", "news"]
-ACTS = ["post", "correct", "take_over", "return", "close", "rename", "delete"]
+ACTS = ["post", "correct", "rename", "delete"]
 MESSAGE_ACTS = ["stop", "regenerate", "edit", "show", "feedback"]
 
 
@@ -422,48 +422,6 @@ def test_a_message_is_only_found_in_its_own_conversation(
     other = start_conversation(principal=me, assistant="sample")
     address = reverse("conversations:message", args=[other.pk, answer.pk])
     assert browser.get(address).status_code == 404
-
-
-def test_an_agent_takes_over_answers_and_returns(
-    quick: ModelServer,
-    browser: Client,
-    ask: Ask,
-    conversation: Conversation,
-    browser_of: BrowserOf,
-    agent: User,
-    admin: User,
-) -> None:
-    ask("please hand over")
-    desk = browser_of(agent)
-    assert "please hand over" in desk.get("/c/?show=waiting").content.decode()
-    assert browser.get("/c/?show=waiting").status_code == 403
-    soup = page(browser.get(conversation.get_absolute_url()))
-    assert "A person will answer here" in one(soup, "#owner").get_text()
-    soup = page(desk.get(conversation.get_absolute_url()))
-    assert "Take the conversation over" in one(soup, ".composer").get_text()
-    desk.post(where(conversation, "take_over"))
-    browser_of(admin).post(where(conversation, "take_over"))
-    conversation.refresh_from_db()
-    assert (conversation.owner_kind, conversation.owner) == ("person", agent)
-    said = conversation.messages.get(role="assistant")
-    desk.post(where(conversation, "post"), {"text": "I am here now."})
-    news = browser.get(where(conversation, "news"), {"after": str(said.pk), "owner": "waiting"})
-    assert "I am here now." in news.content.decode()
-    conversation.refresh_from_db()
-    nothing = browser.get(
-        where(conversation, "news"), {"after": str(conversation.head_id), "owner": "person"}
-    )
-    assert nothing.status_code == 204
-    send(browser, where(conversation, "post"), text="Thanks!")
-    assert Message.objects.filter(role="assistant").count() == 1
-    desk.post(where(conversation, "return"))
-    quick.enqueue("Back again.")
-    assert ask("Are you back?").text == "Back again."
-    desk.post(where(conversation, "close"))
-    refused = send(browser, where(conversation, "post"), text="Hello?")
-    assert refused.status_code == 409
-    assert "closed" in refused.content.decode()
-    assert AuditEntry.objects.filter(action="conversation.hand_over").count() == 3
 
 
 def test_long_conversations_show_their_end_first(

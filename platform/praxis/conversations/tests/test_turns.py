@@ -215,11 +215,11 @@ def test_a_restart_of_the_database_loses_no_answer(
     store = turns._store
     refused: list[object] = []
 
-    def store_after_the_restart(*args: Any) -> None:
+    def store_after_the_restart(*args: Any) -> dict[str, Any]:
         if len(refused) < 2:
             refused.append(args)
             raise OperationalError("the database system is starting up")
-        store(*args)
+        return store(*args)
 
     monkeypatch.setattr(turns, "_store", store_after_the_restart)
     live.enqueue("Kept.")
