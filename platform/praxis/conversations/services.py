@@ -373,7 +373,7 @@ def forget(
     """
     require_own_or(principal, conversation, Role.ADMIN)
     with transaction.atomic():
-        conversation = _lock(conversation)
+        conversation = Conversation.objects.locked(conversation.pk)
         found = Message.objects.filter(pk__in=path_ids(conversation.head_id), remembered=True)
         if turn is not None:
             found = found.filter(turn=turn)

@@ -60,7 +60,9 @@ def suggest(*, principal: Principal, conversation: Conversation) -> Suggestion |
         text=question.text,
         number=question.turn,
         state=dict(conversation.state),
-        memory=ConversationMemory(question=question, state=conversation.state, model=model),
+        memory=ConversationMemory(
+            leaf_id=question.parent_id, state=conversation.state, model=model
+        ),
         model=model,
         retrieve=retrieve,
         workspace_id=str(conversation.workspace_id),
