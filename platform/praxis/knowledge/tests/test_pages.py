@@ -132,7 +132,7 @@ def test_the_table_costs_the_same_for_many_documents(
         add_document(f"{number}.txt", f"Text {number}.", read=False)
     client = client_for(member)
     client.get(corpus.get_absolute_url())
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         client.get(corpus.get_absolute_url())
 
 

@@ -240,7 +240,7 @@ def test_the_registry_page_shows_figures_and_what_answers(
         make_adapter(f"adapter-{number}")
     promote(principal=principal, assistant=SLUG, adapter=Adapter.objects.first())
     client = client_for(admin)
-    with django_assert_max_num_queries(25):
+    with django_assert_max_num_queries(26):
         page = client.get(reverse("tuning:adapters", args=[workspace.slug])).content.decode()
     assert page.count("Let it answer") == 4
     assert "Answers for Tuned assistant" in page

@@ -172,7 +172,7 @@ def test_the_dashboard_asks_as_often_for_many_runs_as_for_one(
     for number in range(6):
         run = make_run(f"run-{number}")
         JobMetric.objects.create(job_id=run.job_id, step=1, values={"loss": 2.0 + number})
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(15):
         page = client.get(reverse("tuning:index", args=[workspace.slug])).content.decode()
     assert "7.000" in page
     assert page.count('scope="row"') == 6
