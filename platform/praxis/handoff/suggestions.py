@@ -77,7 +77,14 @@ def suggest(*, principal: Principal, conversation: Conversation) -> Suggestion |
         abstain=lambda turn: iter(()),
     )
     events = list(
-        run_turn(silent, turn, lower=chosen.lower_threshold, upper=chosen.upper_threshold)
+        run_turn(
+            silent,
+            turn,
+            lower=chosen.lower_threshold,
+            upper=chosen.upper_threshold,
+            documents=chosen.documents,
+            documents_lower=chosen.documents_threshold,
+        )
     )
     return _suggestion(events)
 
