@@ -16,6 +16,7 @@ from apps.customer_service import actions, routing
 from apps.customer_service.corrections import example_of
 from apps.customer_service.demo import seed
 from apps.customer_service.endpoints import endpoint_of
+from apps.customer_service.intent_corrections import corrected_intents
 from apps.customer_service.intents import IntentIndex, choose_intent, rank
 from apps.customer_service.meaning import nearest_value
 from apps.customer_service.model_tracker import ANSWER_TOKENS, hear
@@ -35,6 +36,7 @@ from apps.customer_service.tracker import (
     Ranking,
     State,
     change_by_hand,
+    change_intent_by_hand,
     empty_state,
     evidence_in,
     read,
@@ -67,6 +69,8 @@ MODELS_TOO_SMALL_TO_READ = frozenset((BASE_MODEL_NAME, default_base_name()))
 """What is shipped: on 30 answers to the demo's closed questions, asked as a chat, it was right on 10
 and wrong on 20. What it has learnt is the form of `modeling.state_tracking`; see `model_tracker.py`."""
 CHOICE_TOKENS = 60
+TASK = "task"
+NO_TASK = "none"
 DOCUMENTS = extractive_chain()
 DOCUMENTS_ENOUGH = 0.5
 """A question beside a wish is answered from the documents from this confidence on."""
@@ -78,9 +82,16 @@ def _service(definition_id: int) -> Service:
     return ServiceDefinition.objects.get(pk=definition_id).service
 
 
-@lru_cache(maxsize=128)
-def _index(definition_id: int) -> IntentIndex:
-    return IntentIndex.of(_service(definition_id))
+_indexes: dict[int, IntentIndex] = {}
+
+
+def _index(definition_id: int, workspace_id: str) -> IntentIndex:
+    """Trained anew when people have put intents right since."""
+    service = _service(definition_id)
+    corrections = corrected_intents(workspace_id, service.name)
+    known = _indexes.get(definition_id) or IntentIndex.of(service)
+    _indexes[definition_id] = known.corrected(service, corrections)
+    return _indexes[definition_id]
 
 
 def guard(turn: Turn) -> Iterator[Event] | None:
@@ -136,7 +147,10 @@ def track(turn: Turn) -> State:
             recent=turn.memory.recent,
             write=partial(_write, turn),
         )
-    return advance(service, state, reading, turn=turn.number, text=turn.text)
+    after = advance(service, state, reading, turn=turn.number, text=turn.text)
+    if after["intent"] != state["intent"]:
+        after["intent_confidence"] = embed.confidence.get(after["intent"])
+    return after
 
 
 def _write(turn: Turn, messages: Sequence[Message], grammar: str) -> Sequence[tuple[str, float]]:
@@ -158,9 +172,19 @@ class _Embedding:
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
         self.failed = False
+        self.confidence: dict[str, float] = {}
+        """Of the intents that it decided for."""
+        self.indexes: dict[int, IntentIndex] = {}
 
     def rank(self, definition_id: int, text: str, evidence: frozenset[str]) -> Ranking:
-        index, service = _index(definition_id), _service(definition_id)
+        ranking = self._rank(definition_id, text, evidence)
+        if ranking.decided and ranking.confidence is not None:
+            self.confidence[ranking.decided] = round(ranking.confidence, 3)
+        return ranking
+
+    def _rank(self, definition_id: int, text: str, evidence: frozenset[str]) -> Ranking:
+        service = _service(definition_id)
+        index = self._index(definition_id)
 
         def choose(text: str, names: Sequence[str]) -> str:
             intents = [service.intent(name) for name in names]
@@ -178,6 +202,12 @@ class _Embedding:
             except ModelUnavailable:
                 self.failed = True
         return rank(index, text, embed=None, evidence=evidence)
+
+    def _index(self, definition_id: int) -> IntentIndex:
+        """Looked up once in a turn: clauses are ranked one by one."""
+        if definition_id not in self.indexes:
+            self.indexes[definition_id] = _index(definition_id, self.turn.workspace_id)
+        return self.indexes[definition_id]
 
 
 def _model_can_read() -> bool:
@@ -358,11 +388,10 @@ def panel(state: State) -> list[PanelField]:
     if not state.get("definition"):
         return []
     service = _service(state["definition"])
-    fields = []
+    fields = [_task_field(service, state)]
     names = [slot.name for slot in service.slots if slot.name in state["slots"]]
     if state["intent"]:
         intent = service.intent(state["intent"])
-        fields.append(PanelField(key="task", label=_("Task"), value=translate(intent.title)))
         names = [*intent.slots, *(name for name in names if name not in intent.slots)]
     for name in names:
         fields.append(_panel_field(service, state, name))
@@ -370,6 +399,20 @@ def panel(state: State) -> list[PanelField]:
         title = translate(service.intent(task["intent"]).title)
         fields.append(PanelField(key="waiting", label=_("Waiting"), value=title))
     return fields
+
+
+def _task_field(service: Service, state: State) -> PanelField:
+    """What the person is thought to want; whoever puts it right teaches the classifier."""
+    choices = [(intent.name, translate(intent.title)) for intent in service.intents]
+    return PanelField(
+        key=TASK,
+        label=_("Task"),
+        value=state["intent"],
+        confidence=state.get("intent_confidence") if state["intent"] else None,
+        turn=state["heard_in"] if state["intent"] else None,
+        editable=True,
+        choices=(*choices, (NO_TASK, _("none of these"))),
+    )
 
 
 def _panel_field(service: Service, state: State, name: str) -> PanelField:
@@ -398,6 +441,8 @@ def _panel_field(service: Service, state: State, name: str) -> PanelField:
 
 def correct(state: State, key: str, value: str) -> State:
     service = _service(state["definition"]) if state.get("definition") else None
+    if service is not None and key == TASK:
+        return _correct_task(service, state, value.strip())
     slot = next((slot for slot in service.slots if slot.name == key), None) if service else None
     if service is None or slot is None:
         raise ValueError(_("“%(key)s” can't be changed here.") % {"key": key})
@@ -435,6 +480,18 @@ def state_example(corrected: CorrectedState) -> list[dict[str, Any]] | None:
     if definition is None or not ServiceDefinition.objects.filter(pk=definition).exists():
         return None
     return example_of(_service(definition), corrected)
+
+
+def _correct_task(service: Service, state: State, value: str) -> State:
+    if value == NO_TASK:
+        return change_intent_by_hand(service, state, "")
+    if not service.has_intent(value):
+        allowed = ", ".join([*(intent.name for intent in service.intents), NO_TASK])
+        raise ValueError(
+            _("“%(value)s” is no task of this service. Allowed are: %(allowed)s.")
+            % {"value": value[:60], "allowed": allowed}
+        )
+    return change_intent_by_hand(service, state, value)
 
 
 ASSISTANT = Assistant(

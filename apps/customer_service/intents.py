@@ -1,8 +1,9 @@
 """Which intent a text speaks of, in two stages.
 
-First the sentence embedding against the definition's samples: milliseconds, and it decides when it
-is sure. Otherwise the words are counted too, and the language model may choose among the top few.
-Nothing near enough to any sample is out of scope. Without an embedding server the words alone rank.
+First a classifier of the sentence embedding and the words, trained in milliseconds on the
+definition's samples and on what people put right: it says how sure it is, and what is like no
+sample is out of scope. Where it is unsure, the language model may choose among the top few.
+Without an embedding server the words alone rank.
 """
 
 import json
@@ -10,12 +11,16 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any
+
+import numpy as np
 
 from apps.customer_service.phrases import telling_words
 from apps.customer_service.schema import Intent, Service
 from apps.customer_service.tracker import Ranking
+from modeling.intents.classifier import OUT_OF_SCOPE, Floats, IntentClassifier, Prediction
 
 Embed = Callable[[Sequence[str]], list[list[float]]]
 Complete = Callable[[Sequence[Mapping[str, str]], Mapping[str, Any]], str]
@@ -23,10 +28,13 @@ Complete = Callable[[Sequence[Mapping[str, str]], Mapping[str, Any]], str]
 Choose = Callable[[str, Sequence[str]], str]
 """`choose(text, names)`: the model's pick, or "" for none of them."""
 
-SURE = 0.62
-"""From this similarity on, with the margin below, the embedding alone decides."""
-STRONG = 0.68
-IN_SCOPE = 0.45
+SURE = 0.8
+"""From this probability on, the classifier alone decides."""
+STRONG = 0.9
+STRONG_SCORE = 1.6
+"""Sure enough to interrupt a task: from that probability on, so many times the score of the scope."""
+POSSIBLE = 0.05
+"""Intents less probable than this are not worth a second look."""
 MARGIN = 0.05
 SURE_WORDS = 0.45
 SURE_FOREIGN_WORDS = 0.25
@@ -34,8 +42,6 @@ SURE_FOREIGN_WORDS = 0.25
 FLOOR_WORDS = 0.15
 EVIDENCE = 0.1
 _FOREIGN = re.compile(r"[\u3400-\u9fff]")
-WORD_WEIGHT = 0.25
-FLOOR = 0.3
 
 
 @dataclass(frozen=True)
@@ -47,22 +53,28 @@ class Sample:
 
 @dataclass
 class IntentIndex:
-    """The samples of one definition, with their vectors once an embedding server has answered."""
+    """What one definition's intents are told by; the classifier, once an embedding server answered."""
 
     samples: tuple[Sample, ...]
     rarity: dict[str, float]
-    vectors: list[list[float]] = field(default_factory=list)
+    corrections: tuple[tuple[str, str], ...] = ()
+    _vectors: dict[str, Sequence[float]] = field(default_factory=dict)
+    _classifier: IntentClassifier | None = None
+    _training: Lock = field(default_factory=Lock)
 
     @classmethod
-    def of(cls, service: Service) -> "IntentIndex":
-        samples = tuple(
-            Sample(intent.name, text, frozenset(telling_words(text)))
+    def of(cls, service: Service, corrections: Sequence[tuple[str, str]] = ()) -> "IntentIndex":
+        """`corrections` are texts with the intent that people say was meant, "" for none."""
+        told = [
+            (intent.name, text)
             for intent in service.intents
             for text in (intent.title, intent.description, *intent.samples)
-        )
+        ]
+        told += [(name, text) for text, name in corrections if service.has_intent(name)]
+        samples = tuple(Sample(name, text, frozenset(telling_words(text))) for name, text in told)
         counts = Counter(word for sample in samples for word in sample.words)
         rarity = {word: math.log(1 + len(samples) / count) for word, count in counts.items()}
-        return cls(samples=samples, rarity=rarity)
+        return cls(samples=samples, rarity=rarity, corrections=tuple(corrections))
 
     def by_words(self, text: str) -> dict[str, float]:
         """The cosine of the words, weighted by rarity, with the nearest sample of each intent."""
@@ -78,20 +90,38 @@ class IntentIndex:
             best[sample.intent] = max(best.get(sample.intent, 0.0), score)
         return best
 
-    def by_meaning(self, text: str, embed: Embed) -> dict[str, float]:
-        """Similarity to each intent's samples: the nearest one and the mean of the nearest three."""
-        if not self.vectors:
-            self.vectors = embed([sample.text for sample in self.samples])
-        vector = embed([text])[0]
-        likeness: dict[str, list[float]] = {}
-        for sample, other in zip(self.samples, self.vectors, strict=True):
-            cosine = sum(a * b for a, b in zip(vector, other, strict=True))
-            likeness.setdefault(sample.intent, []).append(cosine)
-        scores = {}
-        for name, values in likeness.items():
-            nearest = sorted(values, reverse=True)[:3]
-            scores[name] = 0.7 * nearest[0] + 0.3 * sum(nearest) / len(nearest)
-        return scores
+    def by_meaning(self, text: str, embed: Embed, evidence: Collection[str]) -> Prediction:
+        """What the classifier says; the first call trains it."""
+        classifier = self._trained(embed)
+        vector = _unit(embed([text]))[0]
+        return classifier.predict(text, vector, favoured=dict.fromkeys(evidence, EVIDENCE))
+
+    def _trained(self, embed: Embed) -> IntentClassifier:
+        with self._training:
+            if self._classifier is None:
+                rows = [(sample.text, sample.intent) for sample in self.samples]
+                rows += [(text, OUT_OF_SCOPE) for text, name in self.corrections if not name]
+                texts = [text for text, _intent in rows]
+                new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+                if new:
+                    self._vectors |= zip(new, embed(new), strict=True)
+                vectors = _unit([self._vectors[text] for text in texts])
+                self._classifier = IntentClassifier(
+                    texts, [intent for _text, intent in rows], vectors
+                )
+            return self._classifier
+
+    def corrected(self, service: Service, corrections: Sequence[tuple[str, str]]) -> "IntentIndex":
+        """This index if it was made with the same corrections; else one that asks the embedding
+        server for the new texts alone."""
+        if tuple(corrections) == self.corrections:
+            return self
+        return replace(IntentIndex.of(service, corrections), _vectors=dict(self._vectors))
+
+
+def _unit(vectors: Sequence[Sequence[float]]) -> Floats:
+    array = np.asarray(vectors, dtype=np.float32)
+    return array / np.maximum(np.linalg.norm(array, axis=1, keepdims=True), 1e-9)
 
 
 def rank(
@@ -111,19 +141,16 @@ def rank(
     lexical = {name: score + EVIDENCE * (name in evidence) for name, score in lexical.items()}
     if embed is None or _FOREIGN.search(text):
         return _rank_by_words(lexical, foreign=bool(_FOREIGN.search(text)))
-    meaning = index.by_meaning(text, embed)
-    meaning = {name: score + EVIDENCE * (name in evidence) for name, score in meaning.items()}
-    scored = _sorted(meaning)
-    if _stands_out(scored, SURE):
-        return Ranking(scored=scored, decided=scored[0][0], strong=scored[0][1] >= STRONG)
-    both = _sorted({name: meaning[name] + WORD_WEIGHT * lexical[name] for name in meaning})
-    if both[0][1] < IN_SCOPE:
-        return Ranking(scored=tuple(pair for pair in both if pair[1] >= FLOOR))
-    if _stands_out(both, SURE):
-        return Ranking(scored=both, decided=both[0][0])
-    close = [name for name, score in both[:3] if both[0][1] - score < 3 * MARGIN]
+    said = index.by_meaning(text, embed, evidence)
+    scored = _sorted(dict(said.scores))
+    if not said.in_scope:
+        return Ranking(confidence=said.confidence)
+    if said.confidence >= SURE:
+        strong = said.confidence >= STRONG and said.score >= STRONG_SCORE * said.threshold
+        return Ranking(scored=scored, decided=said.label, strong=strong, confidence=said.confidence)
+    close = [name for name, p in said.probabilities.items() if p >= POSSIBLE][:3]
     chosen = choose(text, close) if choose and len(close) > 1 else ""
-    return Ranking(scored=both, decided=chosen)
+    return Ranking(scored=scored, decided=chosen, confidence=said.confidence)
 
 
 def _rank_by_words(lexical: dict[str, float], *, foreign: bool) -> Ranking:

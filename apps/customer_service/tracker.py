@@ -51,6 +51,8 @@ class Ranking:
     """The intent, when the classifier is sure of it."""
     strong: bool = False
     """Sure enough to leave what is being done for it."""
+    confidence: float | None = None
+    """The calibrated probability of the first; None where only words were compared."""
 
     def best(self, count: int) -> tuple[str, ...]:
         return tuple(name for name, _score in self.scored[:count])
@@ -89,6 +91,7 @@ def empty_state() -> State:
     return {
         "definition": None,
         "intent": "",
+        "intent_confidence": None,
         "slots": {},
         "options": {},
         "waiting": [],
@@ -213,6 +216,20 @@ def change_by_hand(service: Service, state: State, slot: Slot, value: SlotValue 
     state["proposal"] = None
     state["key"] = ""
     return state
+
+
+def change_intent_by_hand(service: Service, state: State, name: str) -> State:
+    """The state after the person said what they want, "" for nothing of this service.
+
+    Values that the chosen task doesn't need are gone, as is what was about to be done.
+    """
+    state = copy.deepcopy(state)
+    needed = set(service.intent(name).slots) if name else set()
+    needed |= {slot.name for slot in service.slots if slot.keep}
+    for part in ("slots", "options"):
+        state[part] = {key: entry for key, entry in state[part].items() if key in needed}
+    state |= {"intent": name, "intent_confidence": 1.0 if name else None}
+    return state | {"asked": "", "offered": [], "attempts": 0, "proposal": None, "key": ""}
 
 
 def value_of(state: State, slot: str) -> SlotValue | None:

@@ -86,3 +86,47 @@ def answering(text: str) -> Callable[..., str]:
 @pytest.mark.parametrize("answer", ['{"intent": "none"}', '{"intent": "delete_all"}', "[1]", "{"])
 def test_a_pick_that_is_none_of_them_is_no_pick(answer: str) -> None:
     assert choose_intent("x", SERVICE.intents, complete=answering(answer)) == ""
+
+
+def by_axes(**axes: int) -> Callable[[Sequence[str]], list[list[float]]]:
+    """An encoder that tells texts apart by the words that they hold."""
+
+    def embed(texts: Sequence[str]) -> list[list[float]]:
+        vectors = []
+        for text in texts:
+            vector = [0.05] * (len(axes) + 1)
+            for word, axis in axes.items():
+                vector[axis] += float(word in text.lower())
+            vectors.append(vector)
+        return vectors
+
+    return embed
+
+
+def test_what_people_put_right_is_learnt_and_only_new_texts_are_embedded() -> None:
+    encode = by_axes(order=0, address=1, return_=2, refund=3)
+    asked: list[str] = []
+
+    def embed(texts: Sequence[str]) -> list[list[float]]:
+        asked.extend(texts)
+        return encode(texts)
+
+    index = IntentIndex.of(SERVICE)
+    text = "my crate went walkabout"
+    assert rank(index, text, embed=embed).decided == ""
+    asked.clear()
+    taught = index.corrected(SERVICE, [(text, "order_status"), ("gone", "no_such_intent")])
+    assert rank(taught, text, embed=embed).decided == "order_status"
+    assert asked == [text, text]
+    assert taught.corrected(SERVICE, taught.corrections) is taught
+
+
+def test_what_people_call_none_of_these_is_out_of_scope() -> None:
+    embed = by_axes(order=0, address=1, return_=2, refund=3)
+    text = "where is my order of ideas"
+    index = IntentIndex.of(SERVICE)
+    before = rank(index, text, embed=embed)
+    after = rank(index.corrected(SERVICE, [(text, "")]), text, embed=embed)
+    assert before.decided == "order_status"
+    assert before.confidence is not None
+    assert after.decided == ""

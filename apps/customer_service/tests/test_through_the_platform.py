@@ -8,11 +8,13 @@ from pytest_django import Settings
 
 from apps.customer_service.assistant import ASSISTANT
 from apps.customer_service.demo_services.shop import SHOP
+from apps.customer_service.intent_corrections import corrected_intents
 from apps.customer_service.model_tracker import description_of
 from apps.customer_service.models import ServiceDefinition, save_version
 from apps.customer_service.simulation import TOKEN, RunningShop, running_shop
+from apps.customer_service.tracker import empty_state
 from modeling.state_tracking.format import slot_keys
-from praxis.accounts.models import Workspace
+from praxis.accounts.models import User, Workspace
 from praxis.assistants.contract import (
     ActionProposed,
     ActionResult,
@@ -30,6 +32,8 @@ from praxis.assistants.contract import (
 )
 from praxis.assistants.pipeline import run_turn
 from praxis.assistants.tests.fakes import FixedMemory
+from praxis.conversations.models import Conversation as ChatRow
+from praxis.conversations.models import StateCorrection
 from praxis.guarded_http import AllowedNetwork
 
 
@@ -290,7 +294,7 @@ def test_the_panel_shows_what_was_understood_and_takes_corrections(
     with pytest.raises(ValueError, match="HP-10421"):
         ASSISTANT.correct(talk.state, "order_number", "order one")
     with pytest.raises(ValueError, match="can't be changed"):
-        ASSISTANT.correct(talk.state, "task", "order_status")
+        ASSISTANT.correct(talk.state, "mood", "good")
     # A yes to the old proposal is not one to the corrected value.
     assert "Wanted: Exchange" in words(talk.say("yes"))
     assert shop.shop.returns == {}
@@ -308,3 +312,40 @@ def test_a_chinese_conversation_is_tracked(
     events = talk.say("ben@example.com")
     assert any(isinstance(event, ActionResult) and event.ok for event in events)
     assert done(talk.say("转人工")).outcome == "handed_over"
+
+
+def test_a_task_put_right_goes_on_as_that_and_teaches_the_workspace(
+    workspace: Workspace, definition: ServiceDefinition, owner: User
+) -> None:
+    state = {**empty_state(), "definition": definition.pk, "intent": "return_item"}
+    state |= {"heard": "the blue one went walkabout", "slots": {}}
+    assert ASSISTANT.correct
+    with pytest.raises(ValueError, match="Allowed are: order_status"):
+        ASSISTANT.correct(state, "task", "delete_all")
+    after = ASSISTANT.correct(state, "task", "order_status")
+    assert (after["intent"], after["intent_confidence"]) == ("order_status", 1.0)
+
+    def corrected(person: User, after: dict[str, object]) -> None:
+        talk = ChatRow.objects.create(workspace=workspace, assistant="service", person=person)
+        StateCorrection.objects.create(
+            conversation=talk, key="task", before=state, after=after, author=person
+        )
+
+    corrected(owner, after)
+    corrected(owner, {**after, "definition": definition.pk + 1})
+    assert corrected_intents(str(workspace.pk), definition.name) == (
+        ("the blue one went walkabout", "order_status"),
+    )
+    none = ASSISTANT.correct(after, "task", "none")
+    assert none["intent"] == ""
+    corrected(owner, none)
+    assert corrected_intents(str(workspace.pk), definition.name)[-1][1] == ""
+
+
+def test_a_visitors_correction_teaches_nothing(
+    workspace: Workspace, definition: ServiceDefinition
+) -> None:
+    state = {**empty_state(), "definition": definition.pk, "heard": "hm", "intent": "return_item"}
+    talk = ChatRow.objects.create(workspace=workspace, assistant="service", visitor_key="v")
+    StateCorrection.objects.create(conversation=talk, key="task", before=state, after=state)
+    assert corrected_intents(str(workspace.pk), definition.name) == ()
