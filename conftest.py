@@ -89,6 +89,7 @@ from django.conf import settings as django_settings  # noqa: E402
 from django.contrib.auth.hashers import make_password  # noqa: E402
 from django.core.cache import cache  # noqa: E402
 from django.test import Client  # noqa: E402
+from django.utils import translation  # noqa: E402
 
 from praxis.accounts.access import Principal  # noqa: E402
 from praxis.accounts.models import Membership, Role, User, Workspace  # noqa: E402
@@ -115,6 +116,12 @@ def _plain_static_files(settings: Settings) -> None:
         **django_settings.STORAGES,
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     }
+
+
+@pytest.fixture(autouse=True)
+def _default_language() -> None:
+    """A request activates its language for the whole thread; the next test begins in the default."""
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)
