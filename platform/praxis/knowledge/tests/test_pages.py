@@ -276,6 +276,7 @@ def addresses(version: DocumentVersion, slug: str) -> dict[str, tuple[str, bool]
         "document_rows": (reverse("knowledge:document_rows", args=[slug, corpus]), False),
         "document": (reverse("knowledge:document", args=[slug, document]), False),
         "chunks": (reverse("knowledge:chunks", args=[slug, version.pk]), False),
+        "page": (reverse("knowledge:page", args=[slug, version.pk, 1]), False),
         "download": (reverse("knowledge:download", args=[slug, version.pk]), False),
         "add_corpus": (reverse("knowledge:add_corpus", args=[slug]), True),
         "edit_corpus": (reverse("knowledge:edit_corpus", args=[slug, corpus]), True),
@@ -298,7 +299,7 @@ POSTED = ("upload", "start_import")
 def test_every_address_is_covered_by_the_rights_tests(add_document: AddDocument) -> None:
     from praxis.knowledge.urls import urlpatterns
 
-    covered = addresses(add_document("a.txt", "Ten days."), "north-clinic")
+    covered = addresses(add_document("a.pdf", files.pdf(["Ten days."])), "north-clinic")
     assert {pattern.name for pattern in urlpatterns} == set(covered)
 
 
@@ -310,7 +311,7 @@ def test_strangers_find_nothing_and_members_only_read(
     stranger: User,
     client_for: ClientFor,
 ) -> None:
-    version = add_document("a.txt", "Ten days.")
+    version = add_document("a.pdf", files.pdf(["Ten days."]))
     for name, (path, admins_only) in addresses(version, workspace.slug).items():
         method = "post" if name in POSTED else "get"
         assert getattr(client_for(stranger), method)(path).status_code == 404, name
