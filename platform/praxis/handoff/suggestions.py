@@ -20,7 +20,7 @@ from praxis.assistants.pipeline import run_turn
 from praxis.assistants.registry import get_assistant
 from praxis.assistants.services import settings_for
 from praxis.conversations.access import principal_of_person
-from praxis.conversations.memory import ConversationMemory
+from praxis.conversations.memory import ConversationMemory, earlier_questions
 from praxis.conversations.models import Conversation, Message
 from praxis.conversations.refusals import NotNow
 from praxis.conversations.services import shown_messages
@@ -54,7 +54,13 @@ def suggest(*, principal: Principal, conversation: Conversation) -> Suggestion |
     model = ServedModel(adapter, cache_salt=str(conversation.workspace_id))
 
     def retrieve(query: str, limit: int) -> list[Passage]:
-        return search(principal=person, assistant=assistant.slug, query=query, limit=limit).passages
+        return search(
+            principal=person,
+            assistant=assistant.slug,
+            query=query,
+            limit=limit,
+            earlier=earlier_questions(question.parent_id),
+        ).passages
 
     turn = Turn(
         text=question.text,

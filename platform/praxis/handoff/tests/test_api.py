@@ -117,7 +117,7 @@ def asked(
     add_document: AddDocument,  # noqa: F811
 ) -> Conversation:
     """A question that the documents answer, in a conversation that waits for a person."""
-    assistant = replace(ASSISTANT, lower_threshold=0.02, documents_threshold=0.0)
+    assistant = replace(ASSISTANT, lower_threshold=0.0, documents_threshold=0.0)
     monkeypatch.setitem(registry._assistants, assistant.slug, assistant)
     monkeypatch.setitem(registry._app_labels, assistant.slug, "conversations")
     add_document("returns.md", RETURNS)
