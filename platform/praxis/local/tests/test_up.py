@@ -56,6 +56,7 @@ class Product:
                     "PRAXIS_PORT": str(port),
                     "LLM_BASE_URL": model_server.base_url,
                     "EMBEDDING_BASE_URL": model_server.base_url,
+                    "EMBEDDING_MODEL": model_server.embedding_model,
                     "LLM_API_KEY": model_server.api_key,
                 },
             )
@@ -65,7 +66,7 @@ class Product:
         return self.log.read_text()
 
     def wait_until_ready(self) -> None:
-        until(lambda: "Address:" in self.output or self.process.poll() is not None, 120)
+        until(lambda: "Address:" in self.output or self.process.poll() is not None, 180)
         assert self.process.poll() is None, self.output
 
     def processes(self) -> list[psutil.Process]:
