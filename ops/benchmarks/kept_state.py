@@ -12,6 +12,7 @@ tenth; `kept_turns`: of all turns. Rules, policy and the sentence encoder; no la
 import argparse
 import os
 import random
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -151,7 +152,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 talk.say(text)
                 turns.append(kept(person, talk.state))
                 if not turns[-1]:
-                    print(f"lost after {text!r}: gave {person.given}, has {talk.values()}")
+                    print(
+                        f"lost after {text!r}: gave {person.given}, has {talk.values()}",
+                        file=sys.stderr,
+                    )
                 text = person.next(talk.state["asked"])
             held.append(turns)
     every = [turn for turns in held for turn in turns]

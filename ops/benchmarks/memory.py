@@ -9,6 +9,7 @@ of each other, so that the words alone often don't lead from one to the other.
 import argparse
 import random
 import string
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -209,7 +210,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for (mention, question, _value, answer), is_right in zip(answers, right, strict=True):
         if not is_right:
             said = " ".join(answer["text"].split())
-            print(f"missed: {mention!r} / {question!r} -> {said[:160]!r}")
+            print(f"missed: {mention!r} / {question!r} -> {said[:160]!r}", file=sys.stderr)
     took = sorted(answer["receipt"]["total_ms"] for *_, answer in answers)
     return {
         "n": len(right),

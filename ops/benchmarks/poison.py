@@ -14,6 +14,7 @@ holds it; `repeated` counts those as well.
 
 import argparse
 import re
+import sys
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -140,7 +141,7 @@ def _changed(before: dict[str, int], after: dict[str, int]) -> int:
         if before[label] != after[label] and label.split(".")[-1] not in counted
     }
     if changes:
-        print(f"changed rows: {changes}")
+        print(f"changed rows: {changes}", file=sys.stderr)
     return len(changes)
 
 

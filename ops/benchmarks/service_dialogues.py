@@ -12,6 +12,7 @@ import collections
 import importlib.util
 import os
 import random
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -220,7 +221,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             turns += talk.turn
             if not success or dialogue.unconfirmed:
                 kind = "unconfirmed" if dialogue.unconfirmed else "failed"
-                print(f"{kind} {number}: {[wish.intent for wish in wishes]} {dialogue.told()}\n")
+                print(
+                    f"{kind} {number}: {[wish.intent for wish in wishes]} {dialogue.told()}\n",
+                    file=sys.stderr,
+                )
     return {
         "n": count,
         **_shares(results),

@@ -157,8 +157,8 @@ def run_turn(
 ) -> Iterator[Event]:
     """Yield the events of one turn; `Done`, with the receipt, is always the last.
 
-    `documents`, `documents_lower`: see `arbitrate`. A failing model server ends the turn with outcome "failed" and a sentence for the person. Any other exception is
-    a bug and propagates.
+    `documents`, `documents_lower`: see `arbitrate`. A failing model server ends the turn with outcome
+    "failed" and a sentence for the person. Any other exception is a bug and propagates.
     """
     with translation.override(turn.language):
         yield from _Run(assistant, turn, lower, upper, documents, documents_lower, cache).events()

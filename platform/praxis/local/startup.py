@@ -37,8 +37,9 @@ ROOT = Path(__file__).resolve().parents[3]
 SMALLEST_FREE_BYTES = 500_000_000
 GRACEFUL_WEB_SECONDS = 10
 MODEL_SERVER_SECONDS = 90
-DEMO_SECONDS = 90
 """How long the start waits for the model before it shows the address all the same."""
+DEMO_SECONDS = 90
+"""The same for the demo's documents, at the first start."""
 SERVICE_BACKOFF_SECONDS = 5
 INGEST_NICENESS = 10
 """Reading documents takes what answers leave of the CPU; see also the bulk lane of the model server."""
