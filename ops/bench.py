@@ -33,7 +33,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--split", default="dev")
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--model", type=Path, help="a Hugging Face folder to measure (balance)")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        help="a folder to measure: Hugging Face (balance, perplexity) or shards (engine, parity)",
+    )
+    parser.add_argument("--type", help="perplexity, dst: the weights in this type, as Q4_1")
     parser.add_argument("--schemas", help="dst: another schema file of the pack")
     parser.add_argument("--answers", type=Path, help="dst: where the engine's answers are kept")
     parser.add_argument("--part", choices=["fitted", "held-out"], default="held-out", help="dst")

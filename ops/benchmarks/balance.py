@@ -62,7 +62,7 @@ from modeling.moe.experts import use_dense_experts
 from modeling.moe.routers import keep_routers_in_float32, routers, use_softmax_routers
 from modeling.moe.upcycle import Experts, num_active_params, num_params, upcycle
 from modeling.training.mix.items import hash_of, is_held_out
-from modeling.training.mix.texts import domain_texts
+from modeling.training.mix.texts import domain_texts, held_out_texts
 from modeling.weights.assemble import BASE_MODEL_NAME, training_base
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -174,15 +174,6 @@ def measure_model(folder: Path, texts: Mapping[str, Iterator[str]], *, rows: int
         },
         "row_tokens": MODEL_ROW_TOKENS,
     }
-
-
-def held_out_texts(data: Path, split: str) -> dict[str, Iterator[str]]:
-    """Text of each domain that isn't trained on: the split's dialogues, the others by hash."""
-    texts: dict[str, list[str]] = {}
-    for domain, document, text in domain_texts(data, dialogues=split):
-        if domain == "customer_service" or is_held_out(document):
-            texts.setdefault(domain, []).append(text)
-    return {domain: iter(found) for domain, found in texts.items()}
 
 
 def compare(

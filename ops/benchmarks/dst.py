@@ -5,6 +5,8 @@ The model reads its own earlier answers, never the right ones. `--split` names t
 which takes hours on two cores. `--schemas` names another schema file of the pack, for the
 paraphrased ones (`sgd_x/data/v1/dev/schema.json`); services are matched by their place in it.
 
+`--type` measures the weights in another of llama.cpp's types.
+
 `--answers FILE` keeps what the engine answered, so that a run that was cut off goes on where it was;
 timings are those of the answers that this run asked for. `--part fitted` measures the half of the
 development dialogues (by the hash of their id) that the confidence was fitted on and that was looked
@@ -56,7 +58,7 @@ from modeling.state_tracking.sgd import read_schemas, tracks
 from modeling.state_tracking.tracker import Tracker, takes
 from modeling.training.chat import Message
 from modeling.training.mix.items import rows
-from modeling.weights.assemble import default_base_name
+from modeling.weights.assemble import SERVED_TYPE, default_base_name
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTEXT = 2048
@@ -83,7 +85,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         similarity=lambda one, other: fuzz.token_sort_ratio(one, other) / 100,
     )
     sure: list[tuple[Score, Agreement, bool]] = []
-    with Engine(kept_in=args.answers) as engine:
+    with Engine(kept_in=args.answers, weight_type=args.type or SERVED_TYPE) as engine:
         for row in dialogues:
             for track in tracks(row):
                 service = services[track.service]
@@ -101,6 +103,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "n": len(dialogues),
         "model": default_base_name(),
+        "type": engine.weight_type,
         **scores.summary(),
         **confidence_figures(sure),
         **({"calibration": asdict(fit(sure))} if args.part == "fitted" else {}),
@@ -185,6 +188,7 @@ class Engine:
     """The model server, started when it is first asked, and what it answered before."""
 
     kept_in: Path | None
+    weight_type: str
     known: dict[str, Answer] = field(default_factory=dict)
     milliseconds: list[float] = field(default_factory=list)
     _stack: ExitStack = field(default_factory=ExitStack)
@@ -203,11 +207,14 @@ class Engine:
 
     def write(self, messages: Sequence[Message], rules: str | None) -> Answer:
         """The model's line for the conversation, under a grammar if one is given."""
-        asked = json.dumps([default_base_name(), rules, list(messages)])
+        which = [] if self.weight_type == SERVED_TYPE else [self.weight_type]
+        asked = json.dumps([default_base_name(), *which, rules, list(messages)])
         key = hashlib.sha256(asked.encode()).hexdigest()
         if key not in self.known:
             if self._client is None:
-                self._client = self._stack.enter_context(model_server(ROOT / "var" / "models"))
+                self._client = self._stack.enter_context(
+                    model_server(ROOT / "var" / "models", self.weight_type)
+                )
             started = time.perf_counter()
             self.known[key] = complete(self._client, messages, rules)
             self.milliseconds.append(1000 * (time.perf_counter() - started))
@@ -249,7 +256,7 @@ def complete(client: httpx.Client, messages: Sequence[Message], rules: str | Non
 
 
 @contextmanager
-def model_server(models: Path) -> Iterator[httpx.Client]:
+def model_server(models: Path, weight_type: str) -> Iterator[httpx.Client]:
     """The product's model server with one slot, on a port of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -261,6 +268,7 @@ def model_server(models: Path) -> Iterator[httpx.Client]:
                 *(sys.executable, "-m", "modeling.inference.server", "--port", str(port)),
                 *("--models-dir", str(models), "--adapters-dir", folder),
                 *("--context", str(CONTEXT), "--parallel", "1", "--api-key-env", "BENCH_KEY"),
+                *("--type", weight_type),
             ],
             cwd=ROOT,
             env={"BENCH_KEY": key, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},

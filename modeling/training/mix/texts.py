@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from modeling.training.chat import Message
-from modeling.training.mix.items import Item, rows
+from modeling.training.mix.items import Item, is_held_out, rows
 
 LONGEST_TEXT = 40_000
 """Characters of one contract; a single long one shouldn't be a tenth of its domain."""
+TRAINING_CONTRACTS = "dev"
+"""CUAD's file that trains, but for a twelfth; its dialogues' counterpart is called `train`."""
 PIECE = 3_200
 """Characters of one piece of a long text: about 800 tokens."""
 SERVICE_INSTRUCTIONS = (
@@ -33,13 +35,43 @@ def medical_text(row: Mapping[str, Any]) -> str:
     return "\n\n".join(f"Question: {pair['q']}\nAnswer: {pair['a']}" for pair in row["qa"])
 
 
-def domain_texts(data: Path, *, dialogues: str = "train") -> Iterator[tuple[str, str, str]]:
-    """(domain, document, text) of every document of the three trades."""
-    for row in rows(data / f"sgd/{dialogues}.jsonl.xz"):
+def domain_texts(data: Path) -> Iterator[tuple[str, str, str]]:
+    """(domain, document, text) of every document of the three trades that may train."""
+    yield from dialogue_texts(data, "train")
+    yield from medical_texts(data)
+    yield from contract_texts(data, TRAINING_CONTRACTS)
+
+
+def held_out_texts(data: Path, split: str) -> dict[str, Iterator[str]]:
+    """Each domain's text that never trains.
+
+    Dialogues of the split; medical documents by their hash; contracts of the split, and where that
+    is the split that trains or has no file, those held out of training by their hash.
+    """
+    contracts = split if (data / f"legal/cuad_{split}.jsonl.xz").is_file() else TRAINING_CONTRACTS
+    return {
+        "customer_service": (text for _, _, text in dialogue_texts(data, split)),
+        "medical": (text for _, name, text in medical_texts(data) if is_held_out(name)),
+        "legal": (
+            text
+            for _, name, text in contract_texts(data, contracts)
+            if contracts != TRAINING_CONTRACTS or is_held_out(name)
+        ),
+    }
+
+
+def dialogue_texts(data: Path, split: str) -> Iterator[tuple[str, str, str]]:
+    for row in rows(data / f"sgd/{split}.jsonl.xz"):
         yield "customer_service", row["i"], dialogue_text(row)
+
+
+def medical_texts(data: Path) -> Iterator[tuple[str, str, str]]:
     for row in rows(data / "medical/medquad.jsonl.xz"):
         yield "medical", row["focus"], medical_text(row)
-    for row in rows(data / "legal/cuad_dev.jsonl.xz"):
+
+
+def contract_texts(data: Path, split: str) -> Iterator[tuple[str, str, str]]:
+    for row in rows(data / f"legal/cuad_{split}.jsonl.xz"):
         yield "legal", row["name"], row["text"][:LONGEST_TEXT]
 
 
