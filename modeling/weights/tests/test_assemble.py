@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import gguf
+import numpy as np
 import pytest
 
 from modeling.weights import assemble as weights
 from modeling.weights.manifest import sha256_of, verify_manifest
+from modeling.weights.pack import pack
 
 
 @pytest.mark.weights
@@ -36,6 +38,29 @@ def test_a_damaged_base_is_made_anew(tmp_path: Path) -> None:
     files.base_gguf.write_bytes(b"GGUF cut short")
     again = weights.assemble(tmp_path, base=weights.BASE_MODEL_NAME)
     assert sha256_of(again.base_gguf) == files.base_sha256
+
+
+@pytest.mark.weights
+def test_a_folder_of_shards_is_a_model_of_its_own(tmp_path: Path) -> None:
+    shards = np.zeros(576, dtype=np.float32) + 3
+    facts = {"model": "ours", "licence": "x", "data": [], "recipe": {}, "top_k": 0}
+    sha256 = weights.assemble(tmp_path, base=weights.BASE_MODEL_NAME).base_sha256
+    pack({"model.norm.weight": shards}, {**facts, "base_sha256": sha256}, tmp_path / "ours-2")
+    assert weights.model_names(tmp_path) == [
+        weights.BASE_MODEL_NAME,
+        weights.default_base_name(),
+        "ours-2",
+    ]
+    with pytest.raises(weights.WeightsMissing, match=r"'theirs' is not carried .* or ours-2"):
+        weights.assemble(tmp_path, base="theirs")
+    with pytest.raises(weights.WeightsMissing, match=r"as Q8_0, .* not as 'Q9'"):
+        weights.assemble(tmp_path, base="ours-2", weight_type="Q9")
+    files = weights.assemble(tmp_path, base="ours-2", weight_type="Q4_0")
+    assert files.base_gguf == tmp_path / "ours-2-Q4_0.gguf"
+    assert not files.routed_experts
+    tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(files.base_gguf).tensors}
+    assert (tensors["output_norm.weight"].data == 3).all()
+    assert tensors["blk.0.attn_q.weight"].tensor_type == gguf.GGMLQuantizationType.Q4_0
 
 
 def test_a_missing_wheel_is_named_with_the_command(

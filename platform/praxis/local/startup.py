@@ -206,13 +206,18 @@ def _start_model_server(supervisor: Supervisor, var: Path, addresses: dict[str, 
     for name, url in given.items():
         if not url:
             addresses[name] = f"http://127.0.0.1:{port}/v1"
-    reranker = read_text("PRAXIS_RERANKER", "")
+    # With a server elsewhere for the language model, LLM_MODEL is a name of that server's.
+    chosen = {
+        "--model": "" if given["LLM_BASE_URL"] else read_text("LLM_MODEL", ""),
+        "--type": read_text("PRAXIS_WEIGHT_TYPE", ""),
+        "--reranker": read_text("PRAXIS_RERANKER", ""),
+    }
     spawn = program(
         *(sys.executable, "-m", "modeling.inference.server"),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--models-dir", str(var / "models"), "--adapters-dir", str(var / "adapters")),
         *("--api-key-env", "PRAXIS_LLM_KEY"),
-        *(("--reranker", reranker) if reranker else ()),
+        *(part for flag, value in chosen.items() if value for part in (flag, value)),
         env={
             "PRAXIS_LLM_KEY": key,
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),

@@ -17,9 +17,17 @@ def models_directory() -> Path:
     return Path(settings.VAR_DIR) / "models"
 
 
+def embedded_base() -> str | None:
+    """The model that the embedded server serves; None, its default, where LLM_MODEL isn't one."""
+    models = models_directory()
+    return settings.LLM_MODEL if settings.LLM_MODEL in assemble.model_names(models) else None
+
+
 def base_directory() -> Path:
     """Where the Hugging Face form of the base lies once it is prepared."""
-    return Path(settings.TRAINING_BASE or assemble.training_folder(models_directory()))
+    return Path(
+        settings.TRAINING_BASE or assemble.training_folder(models_directory(), embedded_base())
+    )
 
 
 def prepare_training_base(check: Callable[[], None]) -> Path:
@@ -31,6 +39,7 @@ def prepare_training_base(check: Callable[[], None]) -> Path:
     folder = base_directory()
     if settings.TRAINING_BASE:
         return folder
+    base = embedded_base()
     if not (folder / MANIFEST_NAME).is_file():
         models = models_directory()
         models.mkdir(parents=True, exist_ok=True)
@@ -39,6 +48,7 @@ def prepare_training_base(check: Callable[[], None]) -> Path:
                 [
                     *(sys.executable, "-m", "modeling.weights.assemble"),
                     *("--models-dir", str(models), "--training"),
+                    *(("--model", base) if base else ()),
                 ],
                 stdout=log,
                 cwd=settings.BASE_DIR,
@@ -50,7 +60,7 @@ def prepare_training_base(check: Callable[[], None]) -> Path:
             kill_session(process.pid)
             process.wait()
     # Verifies every file; where the child failed, this does its work and raises what it met.
-    return assemble.training_base(models_directory())
+    return assemble.training_base(models_directory(), base=base)
 
 
 def ready_tokenizer() -> ChatTokenizer | None:
