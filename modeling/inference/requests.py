@@ -168,6 +168,28 @@ class RerankRequest(_Strict):
         return [each if isinstance(each, str) else each.text for each in self.documents]
 
 
+class RoutingRequest(_Strict):
+    model: str | None = None
+    prompt: Annotated[str, Field(min_length=1)] | None = None
+    """Read as it is."""
+    messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
+    """Read as the model reads a chat."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "RoutingRequest":
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("give prompt or messages, exactly one of them")
+        return self
+
+
+class RoutingLoadRequest(_Strict):
+    model: str | None = None
+    texts: Annotated[
+        dict[str, Annotated[list[str], Field(min_length=1)]], Field(min_length=1, max_length=16)
+    ]
+    """Texts by the name of the group that they stand for, such as a domain."""
+
+
 class TokenizeRequest(_Strict):
     text: str
     model: str | None = None

@@ -36,15 +36,26 @@ from modeling.inference.requests import (
     EmbeddingRequest,
     LoadLoraRequest,
     RerankRequest,
+    RoutingLoadRequest,
+    RoutingRequest,
     TokenizeRequest,
     UnloadLoraRequest,
     parse,
 )
 from modeling.inference.reranking import RERANKER_NAME, RerankService
+from modeling.inference.routing import RoutingService
 from modeling.inference.supervisor import EngineSettings, Supervisor
-from modeling.weights.assemble import ModelFiles, WeightsMissing, assemble
+from modeling.weights.assemble import (
+    SERVED_TYPE,
+    WEIGHT_TYPES,
+    ModelFiles,
+    WeightsMissing,
+    assemble,
+    training_base,
+)
 
 if TYPE_CHECKING:
+    from modeling.moe.lens import Lens
     from modeling.retrieval.encoder import Encoder
     from modeling.retrieval.reranker import Reranker
 
@@ -61,6 +72,7 @@ def build_app(
     base_sha256: str,
     embeddings: EmbeddingService,
     reranking: RerankService,
+    routing: RoutingService,
     metrics: Metrics,
     api_key: str | None,
 ) -> Starlette:
@@ -79,6 +91,7 @@ def build_app(
             await supervisor.stop()
             await embeddings.stop()
             await reranking.stop()
+            await routing.stop()
 
     async def health(request: Request) -> Response:
         ready = supervisor.ready and embeddings.ready
@@ -102,7 +115,16 @@ def build_app(
             "owned_by": "praxis",
             "max_model_len": settings.context,
         }
-        served = [{**entry, "id": base, "root": base, "parent": None, "sha256": base_sha256}]
+        served = [
+            {
+                **entry,
+                "id": base,
+                "root": base,
+                "parent": None,
+                "sha256": base_sha256,
+                "routed_experts": routing.has_experts,
+            }
+        ]
         served += [
             {
                 **entry,
@@ -132,6 +154,18 @@ def build_app(
         body = await _counted(metrics, "rerank", parse(request, RerankRequest))
         answer = await _counted(metrics, "rerank", reranking.answer(body))
         metrics.requests.labels("rerank", reranking.name, "200").inc()
+        return JSONResponse(answer)
+
+    async def route_prompt(request: Request) -> Response:
+        body = await _counted(metrics, "routing", parse(request, RoutingRequest))
+        answer = await _counted(metrics, "routing", routing.of_prompt(body))
+        metrics.requests.labels("routing", routing.name, "200").inc()
+        return JSONResponse(answer)
+
+    async def route_texts(request: Request) -> Response:
+        body = await _counted(metrics, "routing", parse(request, RoutingLoadRequest))
+        answer = await _counted(metrics, "routing", routing.of_texts(body))
+        metrics.requests.labels("routing", routing.name, "200").inc()
         return JSONResponse(answer)
 
     async def load_lora(request: Request) -> Response:
@@ -186,6 +220,8 @@ def build_app(
             Route("/v1/chat/completions", chat, methods=["POST"]),
             Route("/v1/embeddings", embed, methods=["POST"]),
             Route("/v1/rerank", rerank, methods=["POST"]),
+            Route("/v1/routing", route_prompt, methods=["POST"]),
+            Route("/v1/routing/load", route_texts, methods=["POST"]),
             Route("/v1/load_lora_adapter", load_lora, methods=["POST"]),
             Route("/v1/unload_lora_adapter", unload_lora, methods=["POST"]),
         ],
@@ -217,6 +253,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True, help="0 takes a free one")
     parser.add_argument("--models-dir", type=Path, required=True)
     parser.add_argument("--adapters-dir", type=Path, required=True)
+    parser.add_argument("--model", help="one of the models in --models-dir; the shipped one")
+    parser.add_argument(
+        "--type", choices=WEIGHT_TYPES, default=SERVED_TYPE, help="what trained weights are kept in"
+    )
     parser.add_argument("--api-key-env", help="name of the variable that holds the bearer token")
     parser.add_argument("--threads", type=_positive, default=_usable_cpus())
     parser.add_argument(
@@ -245,7 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         api_key = _api_key(options.api_key_env, options.host)
         listener = _listen(options.host, options.port)
-        files = assemble(options.models_dir)
+        files = assemble(options.models_dir, base=options.model, weight_type=options.type)
         options.adapters_dir.mkdir(parents=True, exist_ok=True)
     except (StartRefused, WeightsMissing, OSError) as exc:
         sys.stderr.write(f"The model server can't start: {exc}\n")
@@ -262,6 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             hidden_environment=frozenset(filter(None, [options.api_key_env])),
         ),
         api_key=api_key,
+        models_dir=options.models_dir,
         cross_encoder=options.reranker,
     )
     host, port = listener.getsockname()[:2]
@@ -283,9 +324,15 @@ def app_for(
     settings: EngineSettings,
     *,
     api_key: str | None,
+    models_dir: Path,
     cross_encoder: Path | None = None,
 ) -> Starlette:
     metrics = Metrics()
+
+    def load_lens() -> "Lens":
+        from modeling.moe.lens import Lens
+
+        return Lens.open(training_base(models_dir, base=files.base_name))
 
     def load_encoder() -> "Encoder":
         # Imported here, in the encoder's thread: torch and sentence-transformers take seconds.
@@ -305,6 +352,9 @@ def app_for(
         base_sha256=files.base_sha256,
         reranking=RerankService(
             name=cross_encoder.name if cross_encoder else RERANKER_NAME, load=load_reranker
+        ),
+        routing=RoutingService(
+            name=files.base_name, load=load_lens if files.routed_experts else None
         ),
         embeddings=EmbeddingService(name=files.encoder_name, load=load_encoder, metrics=metrics),
         metrics=metrics,

@@ -1,21 +1,29 @@
 """The routing lens: which experts fired for each token of a prompt, in each layer.
 
-Shapes: L = routed layers, T = tokens, K = experts chosen per token.
+Shapes: L = routed layers, E = routed experts, T = tokens, K = experts chosen per token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
-from modeling.moe.routers import router_weight, routers
+from modeling.moe.balance import counted_load
+from modeling.moe.experts import use_dense_experts
+from modeling.moe.routers import keep_routers_in_float32, router_weight, routers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,3 +109,55 @@ def routing_of_tokens(
 def _layer_number(name: str) -> int:
     parts = name.split(".")
     return int(parts[parts.index("layers") + 1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lens:
+    """A mixture and its tokeniser, to look at prompts and texts."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """From a Hugging Face folder, in float32; raises NoRouters for a dense model."""
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+        keep_routers_in_float32(model)
+        use_dense_experts(model)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return cls(model=model.eval(), tokenizer=tokenizer)
+
+    @property
+    def layers(self) -> list[int]:
+        """The numbers of the routed layers in the model."""
+        return [_layer_number(name) for name in routers(self.model)]
+
+    def rendered(self, messages: Sequence[Mapping[str, Any]]) -> str:
+        """A chat as the model reads it, up to where its answer begins."""
+        return str(
+            self.tokenizer.apply_chat_template(
+                [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
+            )
+        )
+
+    def tokens_of(self, text: str) -> list[int]:
+        encoded = self.tokenizer(text, add_special_tokens=False, verbose=False)
+        return list(encoded["input_ids"])
+
+    def routing(self, tokens: Sequence[int]) -> Routing:
+        texts = [str(self.tokenizer.decode([token])) for token in tokens]
+        return routing_of_tokens(self.model, tokens, texts)
+
+    @torch.no_grad()
+    def load(self, texts: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:
+        """How many tokens of the texts each expert worked on, (L, E)."""
+        with counted_load(self.model) as counter:
+            for tokens in texts:
+                self.model.base_model(input_ids=torch.tensor([list(tokens)]), use_cache=False)
+            return counter.read()

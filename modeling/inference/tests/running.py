@@ -20,8 +20,10 @@ import uvicorn
 from modeling.inference.embeddings import EmbeddingService
 from modeling.inference.metrics import Metrics
 from modeling.inference.reranking import RerankService
+from modeling.inference.routing import RoutingService
 from modeling.inference.server import build_app
 from modeling.inference.supervisor import EngineSettings
+from modeling.moe.lens import Lens
 from modeling.weights.manifest import write_manifest
 
 BASE = "tiny-base"
@@ -110,6 +112,7 @@ def running_server(
     parallel: int = 2,
     max_waiting: int = 4,
     command: tuple[str, ...] | None = None,
+    load_lens: Callable[[], Lens] | None = None,
 ) -> Iterator[Running]:
     adapters_dir = folder / "adapters"
     adapters_dir.mkdir(exist_ok=True)
@@ -134,6 +137,7 @@ def running_server(
         base_sha256="0" * 64,
         embeddings=EmbeddingService(name=ENCODER, load=lambda: encoder, metrics=metrics),  # type: ignore[arg-type,return-value]
         reranking=RerankService(name=RERANKER, load=SharedWords),
+        routing=RoutingService(name=BASE, load=load_lens),
         metrics=metrics,
         api_key=api_key,
     )

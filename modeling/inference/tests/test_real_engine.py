@@ -39,7 +39,7 @@ def client(folder: Path) -> Iterator[httpx.Client]:
         threads=1,
     )
     with (
-        serving(app_for(files, settings, api_key=None)) as port,
+        serving(app_for(files, settings, api_key=None, models_dir=folder / "models")) as port,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
     ):
         wait_until(lambda: client.get("/health").status_code == 200, timeout_seconds=90)
