@@ -53,6 +53,8 @@ class ModelServer:
     requests: list[Request] = field(default_factory=list)
     adapters: dict[str, str] = field(default_factory=dict)
     """Loaded LoRA adapters: name to path."""
+    routed_experts: bool | None = None
+    """Whether the chat model says that it is a mixture; None: it says nothing, as vLLM."""
     num_disconnects: int = 0
     """How many clients left in the middle of a stream."""
     _answers: deque[Answer] = field(default_factory=deque)
@@ -103,6 +105,7 @@ class ModelServer:
     def reset(self) -> None:
         self.up()
         self.num_disconnects = 0
+        self.routed_experts = None
         for collection in (self.requests, self.adapters, self._answers, self._failures):
             collection.clear()
 
@@ -172,6 +175,8 @@ class _Exchange(BaseHTTPRequestHandler):
                 raise _Refused(401, "Wrong or missing API key.", "invalid_api_key")
             route = {
                 "GET /v1/models": self._models,
+                "POST /v1/routing": self._routing,
+                "POST /v1/routing/load": self._routing_load,
                 "POST /v1/chat/completions": self._chat,
                 "POST /v1/embeddings": self._embeddings,
                 "POST /v1/rerank": self._rerank,
@@ -210,6 +215,11 @@ class _Exchange(BaseHTTPRequestHandler):
                 "object": "list",
                 "data": [
                     {"id": name, "object": "model", "created": 0, "owned_by": "test"}
+                    | (
+                        {"routed_experts": fake.routed_experts}
+                        if fake.routed_experts is not None and name == fake.chat_model
+                        else {}
+                    )
                     for name in (fake.chat_model, fake.embedding_model, *fake.adapters)
                 ],
             },
@@ -331,6 +341,36 @@ class _Exchange(BaseHTTPRequestHandler):
         results = [{"index": index, "relevance_score": score} for index, score in enumerate(scores)]
         results.sort(key=lambda result: -result["relevance_score"])
         self._send(200, {"id": "rerank-1", "model": "fake-rerank", "results": results})
+
+    def _routing(self, body: dict[str, Any]) -> None:
+        """Two layers of four experts; each word is a token, its length says where it goes."""
+        self._known_model(body, self.server.owner.chat_model)
+        words = _text_of(body["messages"][-1]).split()
+        chosen = [
+            [[len(word) % 4, (len(word) + 1 + layer) % 4] for word in words] for layer in (0, 1)
+        ]
+        self._send(
+            200,
+            {
+                "object": "routing",
+                "tokens": [f" {word}" for word in words],
+                "layers": [0, 1],
+                "num_experts": 4,
+                "experts": chosen,
+                "weights": [[[0.75, 0.25] for _ in words] for _ in chosen],
+            },
+        )
+
+    def _routing_load(self, body: dict[str, Any]) -> None:
+        """The first expert of each layer gets a token for each text, the third all others."""
+        self._known_model(body, self.server.owner.chat_model)
+        groups = {}
+        for name, texts in body["texts"].items():
+            tokens = sum(len(text.split()) for text in texts)
+            load = [len(texts), 0, 2 * tokens - len(texts), 0]
+            balance = {"cv": 0.5, "max_over_mean": 3.25, "dead_experts": 4, "entropy": 0.2}
+            groups[name] = {"tokens": tokens, "load": [load, load], "balance": balance}
+        self._send(200, {"object": "routing.load", "layers": [0, 1], "groups": groups})
 
     def _load(self, body: dict[str, Any]) -> None:
         fake = self.server.owner

@@ -206,3 +206,43 @@ class PromoteForm(forms.Form):
     """Which assistant an adapter is put behind."""
 
     assistant = forms.ChoiceField(label=_("Assistant"), choices=assistant_choices)
+
+
+class LensPromptForm(forms.Form):
+    """A question to follow through the experts."""
+
+    question = forms.CharField(
+        label=_("Question"),
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_("It is read as the model reads it in a chat, and not stored."),
+    )
+
+
+class LensDataForm(forms.Form):
+    """Data sets to compare by the experts that work on them."""
+
+    versions = forms.ModelMultipleChoiceField(
+        label=_("Data sets"),
+        queryset=DatasetVersion.objects.none(),
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("The beginning of each is read, up to six; it takes some seconds."),
+    )
+
+    def __init__(self, *args: Any, workspace: Workspace, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["versions"].queryset = (  # type: ignore[attr-defined]
+            DatasetVersion.objects.filter(
+                dataset__workspace=workspace, state=DatasetVersion.State.READY
+            )
+            .select_related("dataset")
+            .order_by("dataset__name", "-number")
+        )
+
+    def clean_versions(self) -> list[DatasetVersion]:
+        versions = list(self.cleaned_data["versions"])
+        if len(versions) > 6:
+            raise ValidationError(
+                gettext("Choose at most 6 data sets, not %(number)s.") % {"number": len(versions)}
+            )
+        return versions

@@ -3,8 +3,10 @@
 The two endpoints are vLLM's; the embedded server has the same, and keeps its list over restarts.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import httpx
 from django.conf import settings
@@ -25,26 +27,27 @@ def ensure_loaded(name: str, directory: Path) -> None:
     """Load the adapter unless the server has it. Raises `ModelUnavailable` or `LoadRefused`."""
     if name in served_models():
         return
-    answer = _post("load_lora_adapter", {"lora_name": name, "lora_path": str(directory)})
+    answer = post("load_lora_adapter", {"lora_name": name, "lora_path": str(directory)})
     # Another worker may have been faster; what counts is that it is there.
     if answer.is_error and name not in served_models():
         raise LoadRefused(
             _("The model server refused the adapter %(name)s: %(reason)s")
-            % {"name": name, "reason": _reason(answer)}
+            % {"name": name, "reason": reason(answer)}
         )
 
 
 def unload(name: str) -> None:
     """Remove the adapter from the server if it has it. Raises `ModelUnavailable`."""
-    answer = _post("unload_lora_adapter", {"lora_name": name})
+    answer = post("unload_lora_adapter", {"lora_name": name})
     if answer.is_error and answer.status_code != HTTPStatus.NOT_FOUND and name in served_models():
         raise ModelUnavailable(
             _("The model server did not unload the adapter: %(reason)s")
-            % {"reason": _reason(answer)}
+            % {"reason": reason(answer)}
         )
 
 
-def _post(act: str, body: dict[str, str]) -> httpx.Response:
+def post(act: str, body: Mapping[str, Any]) -> httpx.Response:
+    """What the server answers to one of its own endpoints. Raises `ModelUnavailable`."""
     try:
         return httpx.post(
             f"{settings.LLM_BASE_URL.rstrip('/')}/{act}",
@@ -56,7 +59,7 @@ def _post(act: str, body: dict[str, str]) -> httpx.Response:
         raise ModelUnavailable(_("The model server does not answer at the moment.")) from error
 
 
-def _reason(answer: httpx.Response) -> str:
+def reason(answer: httpx.Response) -> str:
     """The server's own words, from either shape of error that vLLM and OpenAI use."""
     try:
         body = answer.json()

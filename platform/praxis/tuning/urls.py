@@ -18,6 +18,7 @@ urlpatterns = [
     path("runs/<uuid:run_id>/status/", views.run_status, name="run_status"),
     path("runs/<uuid:run_id>/metrics.json", views.run_metrics, name="run_metrics"),
     path("runs/<uuid:run_id>/log/", views.run_log, name="run_log"),
+    path("experts/", views.experts, name="experts"),
     path("adapters/", views.adapters, name="adapters"),
     path("adapters/<uuid:adapter_id>/promote/", views.promote, name="promote"),
     path("adapters/<uuid:adapter_id>/retire/", views.retire, name="retire"),

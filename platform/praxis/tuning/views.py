@@ -20,13 +20,21 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from praxis.accounts.access import Principal, enter_workspace
 from praxis.accounts.models import Role
+from praxis.assistants.contract import ModelUnavailable
 from praxis.assistants.models import AssistantSettings
 from praxis.assistants.registry import all_assistants, get_assistant
 from praxis.tuning import adapters as registry
 from praxis.tuning import datasets as data
-from praxis.tuning import runs, trainer
+from praxis.tuning import lens, runs, trainer
 from praxis.tuning.access import get_adapter, get_dataset, get_run, get_version
-from praxis.tuning.forms import CorrectionsForm, LaunchForm, PromoteForm, UploadForm
+from praxis.tuning.forms import (
+    CorrectionsForm,
+    LaunchForm,
+    LensDataForm,
+    LensPromptForm,
+    PromoteForm,
+    UploadForm,
+)
 from praxis.tuning.models import Adapter, DatasetVersion, TuningRun
 
 PER_PAGE = 50
@@ -426,6 +434,44 @@ def retire(request: HttpRequest, workspace: str, adapter_id: UUID) -> HttpRespon
     else:
         messages.success(request, _("%(name)s is retired.") % {"name": adapter.name})
     return _to_registry(workspace)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def experts(request: HttpRequest, workspace: str) -> HttpResponse:
+    """The routing lens: where a question goes, and how data sets use the experts.
+
+    Questions come by POST, so that they stand in no log of addresses.
+    """
+    principal = _enter(request, workspace)
+    asked, compared = ("question" in request.POST, "compare" in request.POST)
+    prompt = LensPromptForm(request.POST if asked else None)
+    data_form = LensDataForm(
+        request.POST if compared else None, workspace=principal.workspace, auto_id="data_%s"
+    )
+    shown: dict[str, object] = {}
+    try:
+        shown["model"] = lens.mixture()
+        if asked and prompt.is_valid():
+            shown["routing"] = lens.of_prompt(prompt.cleaned_data["question"])
+        elif compared and data_form.is_valid():
+            shown["uses"] = lens.of_datasets(data_form.cleaned_data["versions"])
+    except lens.NoLens as refusal:
+        shown["refusal"] = str(refusal)
+    except ModelUnavailable as problem:
+        shown["problem"] = str(problem)
+    return render(
+        request,
+        "tuning/experts.html",
+        {
+            "principal": principal,
+            "prompt": prompt,
+            "data_form": data_form,
+            "shown_tokens": lens.SHOWN_TOKENS,
+            **shown,
+        },
+        status=400 if prompt.errors or data_form.errors else 200,
+    )
 
 
 def _to_registry(workspace: str) -> HttpResponseRedirect:
