@@ -22,7 +22,6 @@ from typing import Any
 import httpx
 import numpy as np
 
-from modeling.training.chat import Message
 from modeling.training.mix.texts import held_out_texts
 from modeling.weights.assemble import BASE_MODEL_NAME, SHIPPED, WEIGHT_TYPES, training_base
 from ops.benchmarks._engine import MODELS, engine, trained_model
@@ -48,6 +47,7 @@ TOLERANCES = {
     "Q4_0": Tolerance(mean_logit_diff=0.5, top1_agreement=80),
 }
 
+Chat = list[dict[str, str]]
 Likeliest = dict[int, float]
 """Log-probabilities by token."""
 
@@ -69,21 +69,21 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return figures
 
 
-def conversations(data: Path, split: str, number: int) -> list[list[Message]]:
+def conversations(data: Path, split: str, number: int) -> list[Chat]:
     """Chats that quote the beginning of a held-out text, from each trade in turn."""
     in_turn = itertools.chain.from_iterable(
         zip(*held_out_texts(data, split).values(), strict=False)
     )
     return [
         [
-            Message(role="system", content="Answer from the text only."),
-            Message(role="user", content=f"{text[:CHARACTERS]}\n\nWhat is this about?"),
+            {"role": "system", "content": "Answer from the text only."},
+            {"role": "user", "content": f"{text[:CHARACTERS]}\n\nWhat is this about?"},
         ]
         for text in itertools.islice(in_turn, number)
     ]
 
 
-def by_torch(shards: Path, chats: list[list[Message]]) -> tuple[list[list[int]], list[Likeliest]]:
+def by_torch(shards: Path, chats: list[Chat]) -> tuple[list[list[int]], list[Likeliest]]:
     """The tokens of each chat, and what may come next."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -104,9 +104,7 @@ def by_torch(shards: Path, chats: list[list[Message]]) -> tuple[list[list[int]],
         ).eval()
     prompts, likeliest = [], []
     for chat in chats:
-        text = tokenizer.apply_chat_template(
-            [dict(message) for message in chat], tokenize=False, add_generation_prompt=True
-        )
+        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
         with torch.inference_mode():
             logits = model(torch.tensor([prompt]), logits_to_keep=1).logits[0, -1]
@@ -116,7 +114,7 @@ def by_torch(shards: Path, chats: list[list[Message]]) -> tuple[list[list[int]],
     return prompts, likeliest
 
 
-def tokens_of(client: httpx.Client, chat: list[Message]) -> list[int]:
+def tokens_of(client: httpx.Client, chat: Chat) -> list[int]:
     templated = client.post("/apply-template", json={"messages": chat})
     templated.raise_for_status()
     body = {"content": templated.json()["prompt"], "add_special": False, "parse_special": True}
