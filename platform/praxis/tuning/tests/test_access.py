@@ -28,6 +28,7 @@ def addresses(make_run: Callable[..., TuningRun], workspace: Workspace) -> list[
         "corrections": [],
         "launch": [],
         "adapters": [],
+        "experts": [],
         "dataset": [version.dataset_id],
         "version": [version.pk],
         "usable_lines": [version.pk],

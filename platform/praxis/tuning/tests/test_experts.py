@@ -36,9 +36,10 @@ def test_a_question_is_drawn_token_by_token(
     assert mixture.requests[-1].body["messages"] == [{"role": "user", "content": "cancel my order"}]
     # "cancel" has six letters: expert 2 first, and three quarters of eight shades.
     assert '<th scope="row">␣cancel</th><td data-heat="6" title="expert 2: 75 %, expert 3' in text
-    # Of three words times two choices expert 2 got two in layer 0, a third: more than its quarter.
+    # Of six choices in layer 0 expert 2 got three: twice its quarter, the darkest shade.
     use = text.split("percentage of the layer")[1]
-    assert '<th scope="row">2</th><td data-heat="5" title="33.3 %' in use
+    assert '<th scope="row">2</th><td data-heat="8" title="50.0 %' in use
+    assert '<th scope="row">0</th><td data-heat="0" title="0.0 %' in use
     assert "style=" not in text
 
 
