@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from praxis.jobs.running import JobRun
 
 HandlerFunction = Callable[["JobRun"], None]
-GivenUpFunction = Callable[["Job"], None]
+EndedFunction = Callable[["Job"], None]
 
 QUEUES = ("interactive", "ingest", "tuning")
 
@@ -26,9 +26,12 @@ class JobKind:
     max_attempts: int
     lease_seconds: float
     """How long a silent owner keeps the job; the heartbeat is six times as frequent."""
-    given_up: GivenUpFunction | None
+    given_up: EndedFunction | None
     """Told, in the sweep's transaction, of a job whose workers died too often to say so themselves.
     The job's `message` has the cause."""
+    cancelled: EndedFunction | None
+    """Told, in the same transaction, of a job that was cancelled while no handler ran: it waited, or
+    its worker was gone. A running handler gets `JobCancelled` instead."""
 
 
 _kinds: dict[str, JobKind] = {}
@@ -40,7 +43,8 @@ def job_kind(
     queue: str,
     max_attempts: int = 3,
     lease_seconds: float = 60,
-    given_up: GivenUpFunction | None = None,
+    given_up: EndedFunction | None = None,
+    cancelled: EndedFunction | None = None,
 ) -> Callable[[HandlerFunction], HandlerFunction]:
     """Register the decorated function as the handler of the jobs of that name.
 
@@ -66,10 +70,17 @@ def job_kind(
             max_attempts=max_attempts,
             lease_seconds=lease_seconds,
             given_up=given_up,
+            cancelled=cancelled,
         )
         return handler
 
     return register
+
+
+def tell_cancelled(job: "Job") -> None:
+    kind = _kinds.get(job.kind)
+    if kind is not None and kind.cancelled is not None:
+        kind.cancelled(job)
 
 
 def kind_named(name: str) -> JobKind:

@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 
 from praxis.accounts.models import User, Workspace
 from praxis.jobs.models import Job, JobState
-from praxis.jobs.registry import kind_named
+from praxis.jobs.registry import kind_named, tell_cancelled
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +84,7 @@ def request_cancel(job: Job) -> Job:
         else:
             job.state = JobState.CANCELLED
             job.finished_at = timezone.now()
+            tell_cancelled(job)
         job.save()
     return job
 

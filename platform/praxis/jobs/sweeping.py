@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from praxis.celery import app
 from praxis.jobs.models import Job, JobState, Queue
-from praxis.jobs.registry import kind_named
+from praxis.jobs.registry import kind_named, tell_cancelled
 from praxis.jobs.services import ring_worker, wake
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ def release_expired_leases() -> int:
                 row.update(
                     **changes, state=JobState.CANCELLED, finished_at=Now(), cancel_requested=False
                 )
+                tell_cancelled(job)
             elif job.attempt >= job.max_attempts:
                 job.message = _(
                     "The worker stopped unexpectedly %(count)d times while doing this, "

@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.core.files import File
 from django.core.files.storage import default_storage
+from django.db import transaction
 from django.db.models import Q
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -51,14 +53,15 @@ def import_documents(run: JobRun) -> None:
     try:
         _import_documents(run)
     except (JobCancelled, PermanentFailure):
-        _forget_archive(run)
+        forget_archive(run.job)
         raise
-    _forget_archive(run)
+    forget_archive(run.job)
 
 
-def _forget_archive(run: JobRun) -> None:
-    if run.payload["source"] == "archive":
-        default_storage.delete(run.payload["value"])
+def forget_archive(job: Job) -> None:
+    """Delete the file of an import that has ended, once that is committed."""
+    if job.payload["source"] == "archive":
+        transaction.on_commit(partial(default_storage.delete, job.payload["value"]))
 
 
 def _import_documents(run: JobRun) -> None:

@@ -15,6 +15,11 @@ def ingest(run: JobRun) -> None:
     ingestion.ingest(run)
 
 
-@job_kind(imports.KIND, queue="ingest")
+@job_kind(
+    imports.KIND,
+    queue="ingest",
+    given_up=imports.forget_archive,
+    cancelled=imports.forget_archive,
+)
 def import_documents(run: JobRun) -> None:
     imports.import_documents(run)

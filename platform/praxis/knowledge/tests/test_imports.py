@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.utils import timezone
 from pytest_django import Settings
 
 from praxis.accounts.models import User, Workspace
 from praxis.guarded_http import AllowedNetwork
 from praxis.jobs.models import Job, JobState
 from praxis.jobs.running import run_job
-from praxis.jobs.services import retry
+from praxis.jobs.services import request_cancel, retry
+from praxis.jobs.sweeping import sweep
 from praxis.knowledge import imports, sources
 from praxis.knowledge.models import Corpus, Document, DocumentVersion
 from praxis.knowledge.tests import files
@@ -240,6 +242,41 @@ def test_an_import_goes_on_where_it_was(corpus: Corpus, monkeypatch: pytest.Monk
     run_job(job.pk)
     job.refresh_from_db()
     assert (job.cursor["added"], Document.objects.get().title) == (4, "a3")
+
+
+def lose_worker(job: Job) -> None:
+    """A worker that had it died at its last attempt."""
+    Job.objects.filter(pk=job.pk).update(
+        state=JobState.RUNNING, attempt=job.max_attempts, lease_until=timezone.now()
+    )
+    sweep()
+
+
+def lose_worker_while_cancelling(job: Job) -> None:
+    Job.objects.filter(pk=job.pk).update(cancel_requested=True)
+    lose_worker(job)
+
+
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [
+        (request_cancel, JobState.CANCELLED),
+        (lose_worker, JobState.DEAD),
+        (lose_worker_while_cancelling, JobState.CANCELLED),
+    ],
+)
+def test_an_archive_goes_with_an_import_that_ends_without_its_handler(
+    corpus: Corpus, end: Callable[[Job], object], state: JobState
+) -> None:
+    archive = imports.store_archive(ContentFile(zipped(a_dot_txt=b"text")))
+    job = imports.start_import(corpus=corpus, source="archive", value=archive)
+    end(job)
+    job.refresh_from_db()
+    assert job.state == state
+    assert not default_storage.exists(archive)
+    run_job(retry(job).pk)
+    job.refresh_from_db()
+    assert (job.state, "Upload it again" in job.message) == (JobState.FAILED, True)
 
 
 # The watched folder.
