@@ -5,14 +5,16 @@ its corpus's. Administrators change documents and lists, so they see every one o
 search finds for them follows the lists all the same.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404
 
 from praxis.accounts.access import Principal
-from praxis.accounts.models import Role
+from praxis.accounts.models import Role, User, Workspace
 from praxis.knowledge.models import Chunk, Corpus, Document, DocumentVersion
 
 
@@ -22,6 +24,49 @@ def access_keys(principal: Principal) -> list[str]:
     if principal.user is not None:
         keys.append(f"user:{principal.user.pk}")
     return keys
+
+
+class UnknownReader(ValueError):
+    """An entry names neither a role nor a member; `name` is what was received."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def entries_from_names(names: Iterable[str], workspace: Workspace) -> list[str]:
+    """Entries of an access list (`role:admin`, `user:3`) from how REST writes them: `role:admin`,
+    `user:ada`. Raises `UnknownReader`."""
+    roles = {role.value for role in Role}
+    members = User.objects.filter(memberships__workspace=workspace)
+    ids = {username.casefold(): pk for username, pk in members.values_list("username", "pk")}
+    entries = []
+    for written in names:
+        kind, _, name = written.strip().casefold().partition(":")
+        if kind == "role" and name in roles:
+            entries.append(f"role:{name}")
+        elif kind == "user" and name in ids:
+            entries.append(f"user:{ids[name]}")
+        else:
+            raise UnknownReader(written)
+    return list(dict.fromkeys(entries))
+
+
+def with_names(objects: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Corpora or documents as REST tells them: users of the access lists by name, in one query. Who
+    was deleted stays a number, which names nobody."""
+    ids = {
+        int(entry.removeprefix("user:"))
+        for each in objects
+        for entry in each["access"]
+        if entry.startswith("user:")
+    }
+    users = User.objects.filter(pk__in=ids).values_list("pk", "username") if ids else []
+    names = {f"user:{pk}": f"user:{username}" for pk, username in users}
+    return [
+        {**each, "access": [names.get(entry, entry) for entry in each["access"]]}
+        for each in objects
+    ]
 
 
 def corpora_of(principal: Principal) -> QuerySet[Corpus]:

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import F
 
 from praxis.answer_cache.services import forget_corpus
@@ -28,6 +29,29 @@ def access_of(document: Document) -> list[str]:
 def metadata_of(document: Document) -> dict[str, Any]:
     """The corpus's metadata with the document's own on top."""
     return {**document.corpus.metadata, **document.metadata}
+
+
+def revise(document: Document, **changes: Any) -> None:
+    """Change a document's title, access list or metadata, at once for what search finds of it."""
+    with transaction.atomic():
+        content_changed(document.corpus_id)
+        for name, value in changes.items():
+            setattr(document, name, value)
+        document.save(update_fields=list(changes))
+        if {"access", "metadata"} & changes.keys():
+            hand_down(document)
+
+
+def revise_corpus(corpus: Corpus, **changes: Any) -> None:
+    """Change fields of a corpus; its documents follow a new access list or metadata."""
+    with transaction.atomic():
+        content_changed(corpus.pk)
+        for name, value in changes.items():
+            setattr(corpus, name, value)
+        # Only these: the row's version is changed by others.
+        corpus.save(update_fields=list(changes))
+        if {"access", "metadata"} & changes.keys():
+            hand_down_corpus(corpus)
 
 
 def hand_down(document: Document) -> None:

@@ -106,6 +106,11 @@ def _from_typed(text: str) -> Any:
         return text
 
 
+def changes_of(form: forms.ModelForm) -> dict[str, Any]:
+    """What a valid form changes of its object."""
+    return {name: form.cleaned_data[name] for name in form.changed_data}
+
+
 class DocumentForm(forms.ModelForm):
     """What a document has of its own; its text comes from its file."""
 

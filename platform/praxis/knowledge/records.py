@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 from praxis.accounts.models import User
 from praxis.assistants.language_model import embed
 from praxis.knowledge.chunking import Splitter
-from praxis.knowledge.content import content_changed
+from praxis.knowledge.content import content_changed, revise
 from praxis.knowledge.ingestion import check_width, chunk_of, embedded_text, tell_ready
 from praxis.knowledge.models import Chunk, Corpus, Document, DocumentVersion
 from praxis.knowledge.parsing.assembly import assemble
@@ -53,11 +53,12 @@ def put_record(
     fields: Mapping[str, Any],
     title: str = "",
     metadata: Mapping[str, Any] | None = None,
+    access: list[str] | None = None,
     created_by: User | None = None,
 ) -> tuple[DocumentVersion, bool]:
-    """Store the record and make it searchable; the flag tells whether anything changed.
+    """Store the record and make it searchable; the flag tells whether it is a new version.
 
-    Raises `RecordRefused`, and `ModelUnavailable` when it can't be embedded: nothing is stored then.
+    `access`: entries of its access list; None leaves the list as it is. Raises `RecordRefused`, and `ModelUnavailable` when it can't be embedded: nothing is stored then.
     """
     if len(key) > 200 or not _KEY.fullmatch(key):
         raise RecordRefused(
@@ -77,6 +78,8 @@ def put_record(
         )
     digest = hashlib.sha256(content).hexdigest()
     if same := _current(corpus, key, digest):
+        if access is not None and same.document.access != access:
+            revise(same.document, access=access)
         return same, False
     reading = assemble([Page(1, None, _blocks(fields), _notes(content))])
     if not reading.text:
@@ -94,6 +97,9 @@ def put_record(
     stored = default_storage.save(
         f"knowledge/{corpus.workspace_id}/{uuid.uuid4().hex}", ContentFile(content)
     )
+    values: dict[str, Any] = {"title": document.title, "metadata": dict(metadata or {})}
+    if access is not None:
+        values["access"] = access
     kept = False
     try:
         with transaction.atomic():
@@ -104,12 +110,8 @@ def put_record(
             document, _created = Document.objects.update_or_create(
                 corpus=locked,
                 key=key,
-                defaults={"title": document.title, "metadata": dict(metadata or {})},
-                create_defaults={
-                    "title": document.title,
-                    "metadata": dict(metadata or {}),
-                    "created_by": created_by,
-                },
+                defaults=values,
+                create_defaults={**values, "created_by": created_by},
             )
             highest = document.versions.aggregate(highest=Max("number"))["highest"] or 0
             version = DocumentVersion.objects.create(

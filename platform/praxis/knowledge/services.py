@@ -3,6 +3,7 @@
 import hashlib
 import uuid
 from pathlib import PurePath
+from typing import Any
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
@@ -12,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from praxis.accounts.models import User
 from praxis.jobs.services import enqueue, request_cancel
-from praxis.knowledge.content import content_changed
+from praxis.knowledge.content import content_changed, revise
 from praxis.knowledge.integrity import left_of
 from praxis.knowledge.models import (
     Corpus,
@@ -47,13 +48,16 @@ def add_document(
     title: str,
     file_name: str,
     content: bytes,
+    access: list[str] | None = None,
+    metadata: dict[str, Any] | None = None,
     created_by: User | None = None,
 ) -> DocumentVersion:
     """Store the file and start reading it. The same content again returns what is there.
 
     A document of the corpus with the same title, or whose newest file has the same name, gets a new
     version; its old one is searched until the new one is ready. An empty `title` is taken from the
-    file's name. Raises `UploadRefused`.
+    file's name. `access` (entries of an access list) and `metadata` hold from the first passage on;
+    None leaves what the document has. Raises `UploadRefused`.
     """
     name = clean_line(PurePath(file_name.replace("\\", "/")).name)[-255:]
     title = clean_line(title)[:255]
@@ -81,6 +85,9 @@ def add_document(
             if existing := find_content(locked, content):
                 return existing
             document = _document_for(locked, title, name, created_by)
+            own = {"access": access, "metadata": metadata}
+            if given := {field: value for field, value in own.items() if value is not None}:
+                revise(document, **given)
             highest = document.versions.aggregate(highest=Max("number"))["highest"] or 0
             version = DocumentVersion.objects.create(
                 document=document,

@@ -7,7 +7,6 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.files.uploadedfile import UploadedFile
 from django.core.paginator import Page, Paginator
-from django.db import transaction
 from django.db.models import Count, Q
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -31,10 +30,10 @@ from praxis.knowledge.access import (
     get_document,
     get_version,
 )
-from praxis.knowledge.content import content_changed, hand_down, hand_down_corpus
+from praxis.knowledge.content import revise, revise_corpus
 from praxis.knowledge.editing import EditRefused
 from praxis.knowledge.editing import edit_chunk as edit_chunk_text
-from praxis.knowledge.forms import CorpusForm, DocumentForm, ImportForm
+from praxis.knowledge.forms import CorpusForm, DocumentForm, ImportForm, changes_of
 from praxis.knowledge.models import Corpus, Document, DocumentVersion, versions_without_text
 from praxis.knowledge.page_pictures import has_pictures, page_picture
 from praxis.knowledge.parsing.blocks import Refused
@@ -91,12 +90,7 @@ def edit_corpus(request: HttpRequest, workspace: str, corpus_id: UUID) -> HttpRe
     corpus = get_corpus(principal, corpus_id)
     form = CorpusForm(request.POST or None, instance=corpus, workspace=principal.workspace)
     if request.method == "POST" and form.is_valid():
-        with transaction.atomic():
-            content_changed(corpus.pk)
-            # Only these: the row's version and a document's current one are changed by others.
-            form.save(commit=False).save(update_fields=form.Meta.fields)
-            if {"access", "metadata"} & set(form.changed_data):
-                hand_down_corpus(corpus)
+        revise_corpus(corpus, **changes_of(form))
         record(principal, "corpus.edit", corpus, assistants=corpus.assistants, access=corpus.access)
         return redirect(corpus)
     return render(
@@ -304,10 +298,7 @@ def edit_document(request: HttpRequest, workspace: str, document_id: UUID) -> Ht
     document = get_document(principal, document_id)
     form = DocumentForm(request.POST or None, instance=document)
     if request.method == "POST" and form.is_valid():
-        with transaction.atomic():
-            content_changed(document.corpus_id)
-            form.save(commit=False).save(update_fields=form.Meta.fields)
-            hand_down(document)
+        revise(document, **changes_of(form))
         record(principal, "document.edit", document, access=document.access)
         return redirect(document)
     return render(

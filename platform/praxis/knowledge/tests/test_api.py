@@ -34,7 +34,10 @@ class Api:
     def put(self, path: str, body: dict[str, Any]) -> Any:
         return self._client.put(f"/api/v1{path}", body, content_type="application/json")
 
-    def upload(self, corpus: Corpus, name: str, content: bytes, **form: str) -> Any:
+    def patch(self, path: str, body: dict[str, Any]) -> Any:
+        return self._client.patch(f"/api/v1{path}", body, content_type="application/json")
+
+    def upload(self, corpus: Corpus, name: str, content: bytes, **form: Any) -> Any:
         file = SimpleUploadedFile(name, content)
         return self._client.post(f"/api/v1/corpora/{corpus.pk}/documents", {"file": file, **form})
 
