@@ -97,16 +97,24 @@ def _check_half(
     halves: dict[str, list[int]],
     base_shapes: dict[str, list[int]],
 ) -> None:
-    """GGUF writes shapes innermost first: A is (in, r), B is (r, out), the base (in, out)."""
+    """GGUF writes shapes innermost first: A is (in, r), B is (r, out), the base (in, out).
+
+    For routed experts all three have the number of experts behind.
+    """
     target, _, half = name.rpartition(".")
     if half not in {"lora_a", "lora_b"} or target not in base_shapes:
         raise AdapterRefused(f"{file} adapts {name!r}, which the base doesn't have")
     other = halves.get(f"{target}.lora_{'b' if half == 'lora_a' else 'a'}")
     base_shape = base_shapes[target]
-    fits = len(shape) == 2 and (
-        shape[0] == base_shape[0] if half == "lora_a" else shape[1] == base_shape[1]
+    place, rank_place = (0, 1) if half == "lora_a" else (1, 0)
+    fits = (
+        len(shape) == len(base_shape) >= 2
+        and shape[place] == base_shape[place]
+        and shape[2:] == base_shape[2:]
+        and other is not None
+        and other[1 - rank_place] == shape[rank_place]
     )
-    if other is None or not fits:
+    if not fits:
         raise AdapterRefused(
             f"{name} in {file} has shape {shape}, which doesn't fit the base's {base_shape}"
         )

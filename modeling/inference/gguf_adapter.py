@@ -1,10 +1,12 @@
 """Export a LoRA adapter made by peft to the GGUF form that llama.cpp reads.
 
-Shape legend: r = LoRA rank, in / out = width of the adapted linear layer.
+Shapes: r = LoRA rank, in / out = width of the adapted linear layer, E = routed experts, W = width of
+one routed expert, H = hidden width.
 """
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,14 @@ GGUF_LAYER_NAMES = {
 # Architectures whose GGUF keeps the rows of q and k interleaved for rotary embedding.
 PERMUTED_ARCHITECTURES = frozenset({"llama"})
 
+# A mixture's fused expert weights, which peft adapts through `target_parameters`.
+GATE_UP, DOWN = "gate_up_proj", "down_proj"
+EXPERT_PARAMETERS = (f"mlp.experts.{GATE_UP}", f"mlp.experts.{DOWN}")
+# peft nests one wrapper in the other where both are adapted; neither is named after its weight.
+_EXPERT_KEY = re.compile(
+    r"^base_model\.model\.(?:model\.)?layers\.(?P<layer>\d+)\.mlp\.experts"
+    r"(?P<inner>\.base_layer)?\.lora_(?P<half>[AB])\.weight$"
+)
 _PEFT_KEY = re.compile(
     r"^base_model\.model\.(?:model\.)?layers\.(?P<layer>\d+)\.(?P<module>.+)"
     r"\.lora_(?P<half>[AB])\.weight$"
@@ -44,7 +54,8 @@ def export_lora_to_gguf(peft_dir: Path, out_path: Path, base_architecture: str =
 
     Needs `adapter_config.json` beside it. For a `llama` base it also needs the number of
     attention and key-value heads, read from the base named in that config (a local folder).
-    Raises AdapterNotExportable for anything but plain LoRA on linear layers.
+    Raises AdapterNotExportable for anything but plain LoRA on linear layers and on the fused
+    weights of routed experts.
     """
     config = json.loads((peft_dir / "adapter_config.json").read_text(encoding="utf-8"))
     _refuse_unsupported(config)
@@ -62,9 +73,18 @@ def export_lora_to_gguf(peft_dir: Path, out_path: Path, base_architecture: str =
     writer.add_type(gguf.GGUFType.ADAPTER)
     writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
     writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, alpha)
-    for key in sorted(tensors):
+    of_experts = {key: match for key in tensors if (match := _EXPERT_KEY.match(key))}
+    for key in sorted(tensors.keys() - of_experts):
         name, weight = _to_gguf(key, tensors[key], permuted_heads)
         writer.add_tensor(name, weight)
+    for layer in sorted({int(match["layer"]) for match in of_experts.values()}):
+        halves = {
+            (bool(match["inner"]), match["half"]): tensors[key].astype(np.float32)
+            for key, match in of_experts.items()
+            if int(match["layer"]) == layer
+        }
+        for name, weight in _experts_to_gguf(halves, config):
+            writer.add_tensor(f"blk.{layer}.{name}", weight)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -124,6 +144,48 @@ def _to_gguf(
         weight = interleave_rotary_rows(weight, permuted_heads[module])
     name = f"blk.{match['layer']}.{GGUF_LAYER_NAMES[module]}.weight.lora_{half.lower()}"
     return name, np.ascontiguousarray(weight)
+
+
+def _experts_to_gguf(
+    halves: Mapping[tuple[bool, str], npt.NDArray[np.float32]], config: dict[str, Any]
+) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """One layer's factors, by (inner wrapper, half), under llama.cpp's names without the layer.
+
+    peft stacks the experts: A is (E r, in), expert after expert, and B (out, r E), in which the
+    expert changes fastest. llama.cpp wants (E, r, in) and (E, out, r), and keeps gate and up apart.
+    """
+    rank = int(config["r"])
+    for inner, parameter in _which_parameter(halves, config).items():
+        a_stacked, b_stacked = halves[inner, "A"], halves[inner, "B"]
+        number = len(a_stacked) // rank
+        a = a_stacked.reshape(number, rank, -1)
+        b = b_stacked.reshape(len(b_stacked), rank, number).transpose(2, 0, 1)
+        parts = ("down",) if parameter == DOWN else ("gate", "up")
+        for part, rows in zip(parts, np.split(b, len(parts), axis=1), strict=True):
+            yield f"ffn_{part}_exps.weight.lora_a", a
+            yield f"ffn_{part}_exps.weight.lora_b", np.ascontiguousarray(rows)
+
+
+def _which_parameter(
+    halves: Mapping[tuple[bool, str], npt.NDArray[np.float32]], config: dict[str, Any]
+) -> dict[bool, str]:
+    """The weight that each wrapper, the outer (False) and the inner, adapts."""
+    named = [
+        name.rpartition(".")[2]
+        for name in config.get("target_parameters") or ()
+        if name.endswith(EXPERT_PARAMETERS)
+    ]
+    wrappers = sorted({inner for inner, _half in halves})
+    if len(named) != len(wrappers):
+        raise AdapterNotExportable(
+            f"target_parameters names {named or 'no expert weights'}, the file has factors for "
+            f"{len(wrappers)} of {', '.join(EXPERT_PARAMETERS)}"
+        )
+    if len(wrappers) == 1:
+        return {wrappers[0]: named[0]}
+    # gate_up_proj maps H to 2 W, down_proj W to H.
+    outer_is_gate_up = len(halves[False, "B"]) == 2 * halves[True, "A"].shape[1]
+    return {False: GATE_UP, True: DOWN} if outer_is_gate_up else {False: DOWN, True: GATE_UP}
 
 
 def interleave_rotary_rows(

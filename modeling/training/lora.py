@@ -115,13 +115,14 @@ def load_base(model_path: Path, dtype: torch.dtype) -> PreTrainedModel:
 
 
 def add_adapter(base: PreTrainedModel, lora: Lora, *, seed: int) -> PeftModel:
-    """Freeze the base and give the named linear layers an adapter that starts as zero."""
+    """Freeze the base and give the named layers and weights an adapter that starts as zero."""
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=list(lora.target_modules),
+        target_parameters=list(lora.target_parameters) or None,
         bias="none",
     )
     config._register_custom_module({nn.Linear: LoraLinear})

@@ -53,6 +53,9 @@ class Lora:
     alpha: int = 32
     dropout: float = 0.0
     target_modules: tuple[str, ...] = ATTENTION_AND_FEED_FORWARD
+    """Linear layers; in a mixture the feed-forward's names are those of the shared experts."""
+    target_parameters: tuple[str, ...] = ()
+    """A mixture's fused expert weights: `mlp.experts.gate_up_proj`, `mlp.experts.down_proj`."""
 
     def __post_init__(self) -> None:
         _at_least("lora.rank", self.rank, 1)
@@ -61,6 +64,11 @@ class Lora:
         _require(
             len(self.target_modules) > 0,
             "lora.target_modules must name at least one linear layer, such as q_proj; got none",
+        )
+        _require(
+            not (self.target_parameters and self.dropout),
+            "lora.dropout must be 0 with target_parameters: an adapter of expert weights changes the "
+            f"weights, not an input that could be dropped; got {self.dropout!r}",
         )
 
 
@@ -257,8 +265,8 @@ class Recipe:
         fields = _checked(cls, values, "")
         if "lora" in fields:
             lora = _checked(Lora, fields["lora"], "lora.")
-            if "target_modules" in lora:
-                lora["target_modules"] = tuple(lora["target_modules"])
+            for names in lora.keys() & {"target_modules", "target_parameters"}:
+                lora[names] = tuple(lora[names])
             fields["lora"] = Lora(**lora)
         if "schedule" in fields:
             fields["schedule"] = Schedule(**_checked(Schedule, fields["schedule"], "schedule."))

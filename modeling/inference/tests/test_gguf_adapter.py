@@ -197,6 +197,8 @@ def engine_logprobs(engine: httpx.Client, scale: float) -> dict[int, float]:
             "n_predict": 1,
             "temperature": 0,
             "n_probs": 20,
+            # A first token that ends the answer comes without its probabilities.
+            "ignore_eos": True,
             "cache_prompt": False,
             "lora": [{"id": 0, "scale": scale}],
         },

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from modeling.moe.upcycle import Experts, upcycle_checkpoint
 from modeling.training.lora import add_adapter, load_base, resolve_dtype, save_adapter
 from modeling.training.recipe import Lora, Recipe
 from modeling.training.tests.test_trainer import trained
@@ -120,3 +122,29 @@ def test_the_exported_folder_is_whole_and_says_where_it_comes_from(
     reader = gguf.GGUFReader(folder / "adapter.gguf")
     assert len(reader.tensors) == 2 * 7 * 2
     assert not (recipe.output / "adapter.part").exists()
+
+
+def test_the_experts_of_a_mixture_get_an_adapter(
+    make_recipe: Callable[..., Recipe], model_dir: Path, tmp_path: Path
+) -> None:
+    from modeling.training import export
+
+    mixture = tmp_path / "mixture"
+    shutil.copytree(model_dir, mixture)
+    upcycle_checkpoint(model_dir, mixture, Experts(number=4, width=16, top_k=2), seed=0)
+    lora = Lora(
+        rank=2,
+        alpha=4,
+        target_modules=("q_proj",),
+        target_parameters=("mlp.experts.gate_up_proj", "mlp.experts.down_proj"),
+    )
+    recipe = make_recipe(steps=3, model_path=str(mixture), lora=lora)
+    result, _ = trained(recipe)
+    folder = export.export(recipe, result)
+    written = {tensor.name: tensor for tensor in gguf.GGUFReader(folder / "adapter.gguf").tensors}
+    assert len(written) == 2 * (1 + 3) * 2
+    # Innermost first: rank, width of the experts, experts.
+    learnt = written["blk.1.ffn_down_exps.weight.lora_b"]
+    assert [int(size) for size in learnt.shape] == [2, 32, 4]
+    # It begins as zero, so what is in it was learnt; each expert that fired has some.
+    assert sum(bool(expert.any()) for expert in learnt.data) >= 3
