@@ -112,7 +112,7 @@ class RoutingService:
         self._num_waiting += 1
         try:
             return await loop.run_in_executor(self._pool, work)
-        except (ImportError, OSError) as exc:
+        except (ImportError, OSError, RuntimeError) as exc:
             logger.error("the lens did not load: %s: %s", type(exc).__name__, exc)
             raise ApiError(
                 503, "lens_unavailable", f"The lens did not load: {exc}", code="lens_unavailable"
