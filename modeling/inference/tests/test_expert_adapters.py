@@ -25,6 +25,7 @@ from modeling.inference.gguf_adapter import (
 from modeling.inference.supervisor import ENGINE_COMMAND
 from modeling.inference.tests.running import BASE, Running, running_server, wait_until
 from modeling.inference.tests.test_gguf_adapter import (
+    LETTER,
     NUM_HEADS,
     NUM_KV_HEADS,
     VOCABULARY,
@@ -40,8 +41,6 @@ from modeling.training.recipe import Lora
 from modeling.weights.manifest import write_manifest
 
 LAYERS, RANK = 2, 4
-END = 2
-"""The token that ends an answer."""
 EXPERTS = Experts(number=4, width=32, top_k=2)
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
@@ -174,8 +173,7 @@ def test_the_model_server_loads_it_while_it_runs(trained: Trained) -> None:
 
     def likeliest(server: Running, model: str) -> dict[str, float]:
         ask: dict[str, Any] = {"model": model, "max_tokens": 1, "temperature": 0}
-        # An answer that ends at once would come without probabilities.
-        ask |= {"logprobs": True, "top_logprobs": 20, "logit_bias": {str(END): -100.0}}
+        ask |= {"logprobs": True, "top_logprobs": 20, "logit_bias": {str(LETTER): 100.0}}
         answer = server.chat("hi", **ask)
         assert answer.status_code == 200, answer.text
         (token,) = answer.json()["choices"][0]["logprobs"]["content"]
