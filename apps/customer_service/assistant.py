@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
@@ -17,12 +17,12 @@ from apps.customer_service.corrections import example_of
 from apps.customer_service.demo import seed
 from apps.customer_service.endpoints import endpoint_of
 from apps.customer_service.intent_corrections import corrected_intents
-from apps.customer_service.intents import IntentIndex, choose_intent, rank
+from apps.customer_service.intents import Choose, IntentIndex, choose_intent, rank
 from apps.customer_service.meaning import nearest_value
 from apps.customer_service.model_tracker import ANSWER_TOKENS, hear
 from apps.customer_service.models import ServiceDefinition
 from apps.customer_service.phrases import only_abuse
-from apps.customer_service.policy import Outcome, advance
+from apps.customer_service.policy import Outcome
 from apps.customer_service.replies import (
     Performance,
     offer_of_person,
@@ -32,14 +32,12 @@ from apps.customer_service.replies import (
 )
 from apps.customer_service.schema import DONT_CARE, Intent, Service, Slot
 from apps.customer_service.tracker import (
-    LONGEST_WISH,
     Ranking,
+    Reading,
     State,
     change_by_hand,
     change_intent_by_hand,
     empty_state,
-    evidence_in,
-    read,
 )
 from apps.customer_service.values import Choice, Found, WrongValue, choices_of, normalise
 from modeling.training.chat import Message
@@ -94,6 +92,19 @@ def _index(definition_id: int, workspace_id: str) -> IntentIndex:
     return _indexes[definition_id]
 
 
+_joined_indexes: dict[frozenset[int], tuple[dict[int, IntentIndex], IntentIndex]] = {}
+
+
+def _joined(indexes: Mapping[int, IntentIndex]) -> IntentIndex:
+    """Made anew when one of its parts has been."""
+    key = frozenset(indexes)
+    parts, joined = _joined_indexes.get(key, ({}, None))
+    if joined is None or any(parts[one] is not indexes[one] for one in indexes):
+        joined = IntentIndex.joined({str(one): index for one, index in indexes.items()})
+        _joined_indexes[key] = (dict(indexes), joined)
+    return joined
+
+
 def guard(turn: Turn) -> Iterator[Event] | None:
     """Nothing to read, or insults alone."""
     with override(turn.language):
@@ -118,39 +129,52 @@ def track(turn: Turn) -> State:
     published = list(
         ServiceDefinition.objects.published(turn.workspace_id).values_list("pk", flat=True)
     )
-    if not state["intent"] and not state["waiting"] and state["definition"] not in published:
+    idle = not (state["intent"] or state["waiting"] or state["parked"])
+    if idle and state["definition"] not in published:
         # A task in hand is finished with the version that it began with.
         state = {**empty_state(), "definition": published[0] if published else None}
     state = {**state, "move": {"kind": "none", "notes": []}}
     if state["definition"] is None:
         return state
-    embed = _Embedding(turn)
-    state = _choose_service(turn, state, published, embed)
-    definition_id = state["definition"]
-    service = _service(definition_id)
-    reading = read(
-        service,
-        state,
-        turn.text,
+    services = _services(state, published)
+    embed = _Embedding(turn, services)
+    offer = routing.Offer(
+        services=services,
         today=timezone.localdate(),
-        recognise=lambda text, evidence: embed.rank(definition_id, text, evidence),
+        rank=lambda key, text, evidence: embed.rank(int(key), text, evidence),
+        rank_all=embed.rank_all,
         read_more=lambda slot, text, choices: _read_more(turn, slot, text, choices),
+        hear=partial(_hear, turn) if settings.STATE_READING_MS else None,
     )
-    if settings.STATE_READING_MS:
-        reading, state = hear(
-            service,
-            state,
-            reading,
-            turn.text,
-            number=turn.number,
-            today=timezone.localdate(),
-            recent=turn.memory.recent,
-            write=partial(_write, turn),
-        )
-    after = advance(service, state, reading, turn=turn.number, text=turn.text)
-    if after["intent"] != state["intent"]:
+    after = routing.follow(offer, state, turn.text, number=turn.number)
+    if (after["definition"], after["intent"]) != (state["definition"], state["intent"]):
         after["intent_confidence"] = embed.confidence.get(after["intent"])
     return after
+
+
+def _services(state: State, published: Sequence[int]) -> dict[routing.Key, Service]:
+    """What the tasks in hand began with, and what else is offered."""
+    held = [state["definition"], *(task["definition"] for task in state["parked"])]
+    services: dict[routing.Key, Service] = {key: _service(key) for key in dict.fromkeys(held)}
+    names = {service.name for service in services.values()}
+    # Not two versions of one service: a wish could not be told to be of either.
+    services |= {key: _service(key) for key in published if _service(key).name not in names}
+    return services
+
+
+def _hear(
+    turn: Turn, service: Service, state: State, reading: Reading, text: str
+) -> tuple[Reading, State]:
+    return hear(
+        service,
+        state,
+        reading,
+        text,
+        number=turn.number,
+        today=timezone.localdate(),
+        recent=turn.memory.recent,
+        write=partial(_write, turn),
+    )
 
 
 def _write(turn: Turn, messages: Sequence[Message], grammar: str) -> Sequence[tuple[str, float]]:
@@ -169,45 +193,46 @@ def _write(turn: Turn, messages: Sequence[Message], grammar: str) -> Sequence[tu
 class _Embedding:
     """The embedding server for one turn; after its first failure the words alone are counted."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, offered: Iterable[routing.Key]) -> None:
         self.turn = turn
         self.failed = False
         self.confidence: dict[str, float] = {}
         """Of the intents that it decided for."""
-        self.indexes: dict[int, IntentIndex] = {}
+        self.indexes = {int(key): _index(int(key), turn.workspace_id) for key in offered}
+        self.vectors: dict[str, list[float]] = {}
+        """Of this turn's words: a clause is ranked in its service and among all of them."""
 
     def rank(self, definition_id: int, text: str, evidence: frozenset[str]) -> Ranking:
-        ranking = self._rank(definition_id, text, evidence)
-        if ranking.decided and ranking.confidence is not None:
-            self.confidence[ranking.decided] = round(ranking.confidence, 3)
-        return ranking
-
-    def _rank(self, definition_id: int, text: str, evidence: frozenset[str]) -> Ranking:
         service = _service(definition_id)
-        index = self._index(definition_id)
 
         def choose(text: str, names: Sequence[str]) -> str:
             intents = [service.intent(name) for name in names]
             return choose_intent(text, intents, complete=partial(_complete, self.turn))
 
+        ranking = self._rank(
+            self.indexes[definition_id], text, evidence, choose if _model_can_read() else None
+        )
+        if ranking.decided and ranking.confidence is not None:
+            self.confidence[ranking.decided] = round(ranking.confidence, 3)
+        return ranking
+
+    def rank_all(self, text: str, evidence: frozenset[str]) -> Ranking:
+        return self._rank(_joined(self.indexes), text, evidence, None)
+
+    def _rank(
+        self, index: IntentIndex, text: str, evidence: frozenset[str], choose: Choose | None
+    ) -> Ranking:
         if not self.failed:
             try:
-                return rank(
-                    index,
-                    text,
-                    embed=self.turn.model.embed,
-                    evidence=evidence,
-                    choose=choose if _model_can_read() else None,
-                )
+                return rank(index, text, embed=self._embed, evidence=evidence, choose=choose)
             except ModelUnavailable:
                 self.failed = True
         return rank(index, text, embed=None, evidence=evidence)
 
-    def _index(self, definition_id: int) -> IntentIndex:
-        """Looked up once in a turn: clauses are ranked one by one."""
-        if definition_id not in self.indexes:
-            self.indexes[definition_id] = _index(definition_id, self.turn.workspace_id)
-        return self.indexes[definition_id]
+    def _embed(self, texts: Sequence[str]) -> list[list[float]]:
+        if new := [text for text in dict.fromkeys(texts) if text not in self.vectors]:
+            self.vectors |= zip(new, self.turn.model.embed(new), strict=True)
+        return [self.vectors[text] for text in texts]
 
 
 def _model_can_read() -> bool:
@@ -227,22 +252,6 @@ def _read_more(turn: Turn, slot: Slot, text: str, choices: Sequence[Choice]) -> 
     return [found] if found else []
 
 
-def _choose_service(turn: Turn, state: State, published: Sequence[int], embed: _Embedding) -> State:
-    """Between tasks, the service whose intents the message is nearest to."""
-    current = state["definition"]
-    if len(published) < 2 or not routing.is_free(state):
-        return state
-    text, today = turn.text[:LONGEST_WISH], timezone.localdate()
-    rankings = {
-        pk: embed.rank(pk, text, evidence_in(_service(pk), text, today)) for pk in published
-    }
-    chosen = routing.nearest(current, rankings)
-    if chosen == current:
-        return state
-    following = routing.carried_over(state, _service(current), _service(chosen))
-    return {**following, "definition": chosen}
-
-
 def propose(turn: Turn) -> Proposal | None:
     """The rules' next step: the tracker has decided it, so it is said as it is."""
     state = turn.state
@@ -260,7 +269,10 @@ def propose(turn: Turn) -> Proposal | None:
                 yield from beside.speak()
                 yield Token(text="\n\n")
             performance = Performance(
-                service=service, state=state, perform=lambda *call: _perform(turn, *call)
+                service=service,
+                state=state,
+                perform=lambda *call: _perform(turn, *call),
+                come_back=_come_back,
             )
             yield from performance.events()
 
@@ -273,6 +285,11 @@ def propose(turn: Turn) -> Proposal | None:
             ),
             speak=speak,
         )
+
+
+def _come_back(state: State) -> tuple[Service, State]:
+    following = routing.come_back(_services(state, ()), state)
+    return _service(following["definition"]), following
 
 
 def _slots_used(service: Service, state: State) -> list[str]:
@@ -397,6 +414,9 @@ def panel(state: State) -> list[PanelField]:
         fields.append(_panel_field(service, state, name))
     for task in state["waiting"]:
         title = translate(service.intent(task["intent"]).title)
+        fields.append(PanelField(key="waiting", label=_("Waiting"), value=title))
+    for parked in state.get("parked", ()):
+        title = translate(parked["title"])
         fields.append(PanelField(key="waiting", label=_("Waiting"), value=title))
     return fields
 

@@ -44,6 +44,11 @@ EVIDENCE = 0.1
 _FOREIGN = re.compile(r"[\u3400-\u9fff]")
 
 
+def label(service: str, intent: str) -> str:
+    """What an intent is called among those of several services."""
+    return f"{service} {intent}"
+
+
 @dataclass(frozen=True)
 class Sample:
     intent: str
@@ -71,6 +76,32 @@ class IntentIndex:
             for text in (intent.title, intent.description, *intent.samples)
         ]
         told += [(name, text) for text, name in corrections if service.has_intent(name)]
+        return cls._of(told, corrections)
+
+    @classmethod
+    def joined(cls, parts: Mapping[str, "IntentIndex"]) -> "IntentIndex":
+        """One index over the intents of several services, each called "service intent".
+
+        It shares the vectors of its parts, so that no sample is encoded twice.
+        """
+        told = [
+            (label(key, sample.intent), sample.text)
+            for key, part in parts.items()
+            for sample in part.samples
+        ]
+        outside = [
+            (text, "") for part in parts.values() for text, name in part.corrections if not name
+        ]
+        joined = cls._of(told, outside)
+        for part in parts.values():
+            joined._vectors |= part._vectors
+            part._vectors = joined._vectors
+        return joined
+
+    @classmethod
+    def _of(
+        cls, told: Sequence[tuple[str, str]], corrections: Sequence[tuple[str, str]]
+    ) -> "IntentIndex":
         samples = tuple(Sample(name, text, frozenset(telling_words(text))) for name, text in told)
         counts = Counter(word for sample in samples for word in sample.words)
         rarity = {word: math.log(1 + len(samples) / count) for word, count in counts.items()}
@@ -143,22 +174,25 @@ def rank(
         return _rank_by_words(lexical, foreign=bool(_FOREIGN.search(text)))
     said = index.by_meaning(text, embed, evidence)
     scored = _sorted(dict(said.scores))
+    ranking = Ranking(scope=said.threshold, confidence=said.confidence)
     if not said.in_scope:
-        return Ranking(confidence=said.confidence)
+        return ranking
+    ranking = replace(ranking, scored=scored)
     if said.confidence >= SURE:
         strong = said.confidence >= STRONG and said.score >= STRONG_SCORE * said.threshold
-        return Ranking(scored=scored, decided=said.label, strong=strong, confidence=said.confidence)
+        return replace(ranking, decided=said.label, strong=strong)
     close = [name for name, p in said.probabilities.items() if p >= POSSIBLE][:3]
     chosen = choose(text, close) if choose and len(close) > 1 else ""
-    return Ranking(scored=scored, decided=chosen, confidence=said.confidence)
+    return replace(ranking, decided=chosen)
 
 
 def _rank_by_words(lexical: dict[str, float], *, foreign: bool) -> Ranking:
     scored = tuple(pair for pair in _sorted(lexical) if pair[1] > FLOOR_WORDS)
     least = SURE_FOREIGN_WORDS if foreign else SURE_WORDS
+    ranking = Ranking(scored=scored, scope=FLOOR_WORDS)
     if not _stands_out(scored, least):
-        return Ranking(scored=scored)
-    return Ranking(scored=scored, decided=scored[0][0], strong=scored[0][1] >= 1.2 * least)
+        return ranking
+    return replace(ranking, decided=scored[0][0], strong=scored[0][1] >= 1.2 * least)
 
 
 def _sorted(scores: dict[str, float]) -> tuple[tuple[str, float], ...]:

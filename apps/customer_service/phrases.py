@@ -100,7 +100,7 @@ _CANCEL = re.compile(
     r"(?:cancel|stop|abort|quit|exit|never ?mind|nevermind|forget (?:it|about it|that|this)"
     r"|leave it|drop it|scrap (?:it|that)|i(?:'ve| have)? changed my mind|don't bother"
     r"|skip (?:it|this|that))"
-    r"(?: (?:it|this|that|all|everything|please|now|then|the whole thing|the request|request"
+    r"(?: (?:it|this|that|all(?: of (?:it|this|that|them))?|everything|please|now|then|the whole thing|the request|request"
     r"|my mind|anymore|thanks|thank you))*\W*"
 )
 _CANCEL_CHINESE = re.compile(

@@ -4,7 +4,8 @@ Pure functions from a state to a state whose `move` says what is to be done; `re
 The rules in short:
 
 - one question at a time, and none before a wish that the same message brought is taken up;
-- a new wish interrupts; the interrupted task waits with its values and is taken up afterwards;
+- a new wish interrupts; the interrupted task waits with its values and is taken up afterwards (one of
+  another service is parked with all that is known there, see `routing.py`);
 - a question in between is answered from the documents and leaves everything as it was;
 - a change is done only after a yes to exactly the values that were shown;
 - after two failed attempts a person is offered; asking for one gets one.
@@ -47,7 +48,8 @@ def advance(service: Service, state: State, reading: Reading, *, turn: int, text
     if acts.person:
         return _move(state, "hand_over", reason="asked")
     if acts.restarts:
-        state |= {"intent": "", "slots": {}, "options": {}, "waiting": [], "attempts": 0}
+        state |= {"intent": "", "slots": {}, "options": {}, "waiting": [], "parked": []}
+        state["attempts"] = 0
         return _move(state, "menu", notes=[{"note": "restarted"}])
     if acts.cancels or reading.cancels_task:
         return _cancel(service, state, everything=acts.cancels_all)
@@ -59,7 +61,11 @@ def advance(service: Service, state: State, reading: Reading, *, turn: int, text
     wishes = [name for name in reading.intents if service.intent(name).action]
     notes = _begin(service, state, wishes, text, turn)
     state = _file_values(service, state, reading, turn)
-    questions = len(wishes) < len(reading.intents) or (acts.asks and not reading.says_something)
+    questions = (
+        reading.asks_beside
+        or len(wishes) < len(reading.intents)
+        or (acts.asks and not reading.says_something)
+    )
     if wishes or (state["intent"] and reading.changes_values):
         state["attempts"] = 0
         if asked == "retry":
@@ -88,13 +94,21 @@ def advance(service: Service, state: State, reading: Reading, *, turn: int, text
     return _not_understood(service, state)
 
 
+def take_up(service: Service, state: State, notes: Notes) -> State:
+    """Go on with a task that was parked, at the question that was open."""
+    if state["asked"] == "retry":
+        # It may have been done: asked anew, with a new key, it could be done twice.
+        return _move(copy.deepcopy(state), "offer_retry", notes)
+    return next_step(service, state, notes)
+
+
 def next_step(service: Service, state: State, notes: Notes | None = None) -> State:
     """What the current task needs next; when there is none, what waits is taken up."""
     state, notes = copy.deepcopy(state), list(notes or ())
     if not state["intent"]:
         if not state["waiting"]:
-            return _move(state, "anything_else", notes)
-        _resume(state, notes)
+            return _move(state, "come_back" if state["parked"] else "anything_else", notes)
+        _resume(service, state, notes)
     intent = service.intent(state["intent"])
     for name in intent.slots:
         if _must_verify(service, state, intent, name):
@@ -203,6 +217,11 @@ def arguments(intent: Intent, state: State) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value != DONT_CARE}
 
 
+def note(what: str, service: Service, intent: str) -> dict[str, str]:
+    """Something to be said of a task, which may be one of another service by then."""
+    return {"note": what, "title": service.intent(intent).title}
+
+
 def _move(state: State, kind: str, notes: Notes | None = None, **details: Any) -> State:
     state["move"] = {"kind": kind, "notes": notes or [], **details}
     if kind in ("hand_over", "menu", "anything_else", "thanks", "goodbye"):
@@ -216,7 +235,7 @@ def _begin(service: Service, state: State, wishes: list[str], text: str, turn: i
     if not wishes:
         return notes
     if state["intent"]:
-        notes.append({"note": "interrupted", "intent": state["intent"]})
+        notes.append(note("interrupted", service, state["intent"]))
         state["waiting"].insert(0, {**_suspend(service, state), "since": turn})
     first, *others = wishes
     waiting = {task["intent"]: task for task in reversed(state["waiting"])}
@@ -228,7 +247,7 @@ def _begin(service: Service, state: State, wishes: list[str], text: str, turn: i
         for name in others
     ]
     del state["waiting"][MOST_WAITING:]
-    notes += [{"note": "queued", "intent": name} for name in others]
+    notes += [note("queued", service, name) for name in others]
     if first in waiting:
         _restore(state, waiting[first])
     state |= {"intent": first, "heard": text, "heard_in": turn, "asked": "", "proposal": None}
@@ -283,7 +302,7 @@ UNSURE_WHETHER_MEANT = 0.5
 """Confidence in a value that was given for another task in between."""
 
 
-def _resume(state: State, notes: Notes) -> None:
+def _resume(service: Service, state: State, notes: Notes) -> None:
     task = state["waiting"].pop(0)
     for entry in state["slots"].values():
         # "Where is my other order?" names an order, but perhaps not the one of this task.
@@ -292,7 +311,7 @@ def _resume(state: State, notes: Notes) -> None:
     _restore(state, task)
     state |= {"intent": task["intent"], "heard": task["heard"], "heard_in": task["heard_in"]}
     state |= {"attempts": 0, "proposal": None, "key": ""}
-    notes.append({"note": "resumed", "intent": task["intent"]})
+    notes.append(note("resumed", service, task["intent"]))
 
 
 def _finish(service: Service, state: State) -> None:
@@ -305,14 +324,15 @@ def _finish(service: Service, state: State) -> None:
 
 
 def _cancel(service: Service, state: State, *, everything: bool) -> State:
-    if not state["intent"]:
+    if not state["intent"] and not state["parked"]:
         state["waiting"] = []
         return _move(state, "anything_else")
-    notes = [{"note": "cancelled", "intent": state["intent"]}]
+    notes = [note("cancelled", service, state["intent"])] if state["intent"] else []
     _finish(service, state)
     if everything:
-        notes += [{"note": "cancelled", "intent": task["intent"]} for task in state["waiting"]]
-        state["waiting"] = []
+        notes += [note("cancelled", service, task["intent"]) for task in state["waiting"]]
+        notes += [{"note": "cancelled", "title": parked["title"]} for parked in state["parked"]]
+        state["waiting"], state["parked"] = [], []
     return next_step(service, state, notes)
 
 

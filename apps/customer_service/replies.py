@@ -32,11 +32,13 @@ from praxis.assistants.contract import (
 )
 from praxis.assistants.pipeline import difference
 
-MOST_STEPS = 6
-"""Calls in one turn: a list that is looked up, an action, and what waited behind it."""
+MOST_STEPS = 8
+"""In one turn: a list that is looked up, an action, and what waited or was parked behind it."""
 LONGEST_LIST = 20
 Perform = Callable[[Intent, Mapping[str, Any], State], Outcome]
 """`perform(intent, arguments, state)` calls the intent's action."""
+ComeBack = Callable[[State], tuple[Service, State]]
+"""The service and the state of the task that was parked last; see `routing.come_back`."""
 
 
 def translate(text: str) -> str:
@@ -91,6 +93,8 @@ class Performance:
     service: Service
     state: State
     perform: Perform
+    come_back: ComeBack | None = None
+    """Needed where several services are offered."""
     said: bool = False
 
     def events(self) -> Iterator[Event]:
@@ -103,6 +107,11 @@ class Performance:
                 yield from self._look_up()
             elif kind == "act":
                 yield from self._act()
+            elif kind == "come_back":
+                assert self.come_back is not None, (
+                    "a task was parked, but only one service is known"
+                )
+                self.service, self.state = self.come_back(self.state)
             else:
                 yield from self._speak(kind)
                 break
@@ -116,7 +125,7 @@ class Performance:
 
     def _notes(self, notes: Notes) -> Iterator[Event]:
         for note in notes:
-            title = self._intent_title(note.get("intent", ""))
+            title = translate(note.get("title", ""))
             sentences = {
                 "interrupted": _("I'll come back to “%(task)s” afterwards.") % {"task": title},
                 "queued": _("“%(task)s” comes right after this.") % {"task": title},
@@ -127,9 +136,6 @@ class Performance:
                 "not_understood": _("Sorry, I could not read an answer from that."),
             }
             yield self._say(sentences[note["note"]])
-
-    def _intent_title(self, name: str) -> str:
-        return translate(self.service.intent(name).title) if name else ""
 
     def _values(self, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What a template may name: slots as they are shown, and fields of an answer.

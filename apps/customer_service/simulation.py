@@ -23,18 +23,10 @@ from apps.customer_service.demo_businesses.shop import Shop
 from apps.customer_service.demo_services.shop import SHOP
 from apps.customer_service.intents import Embed, IntentIndex, rank
 from apps.customer_service.model_tracker import Write, hear
-from apps.customer_service.policy import Outcome, advance
+from apps.customer_service.policy import Outcome
 from apps.customer_service.replies import Performance
 from apps.customer_service.schema import Intent, Service, parse_service
-from apps.customer_service.tracker import (
-    LONGEST_WISH,
-    Ranking,
-    ReadMore,
-    State,
-    empty_state,
-    evidence_in,
-    read,
-)
+from apps.customer_service.tracker import Ranking, Reading, ReadMore, State, empty_state
 from praxis.assistants.contract import Event, Handoff, StateChanged, Token
 from praxis.guarded_http import AllowedNetwork
 
@@ -121,34 +113,51 @@ class Talk:
     def say(self, text: str) -> str:
         """The assistant's words; "[documents]" or "[unclear]" where other chains would speak."""
         self.turn += 1
-        self._choose_service(text)
-        service = self.service
-        reading = read(
-            service,
-            self.state,
-            text,
+        state = {**self.state, "definition": self.state["definition"] or self.service.name}
+        offer = routing.Offer(
+            services={name: service for name, (service, _endpoint) in self._offered().items()},
             today=self.today,
-            recognise=lambda part, evidence: self._rank(service, part, evidence),
+            rank=lambda name, part, evidence: self._rank(str(name), part, evidence),
+            rank_all=lambda part, evidence: self._rank("", part, evidence),
             read_more=self.read_more,
+            hear=self._hear if self.write else None,
         )
-        if self.write:
-            reading, self.state = hear(
-                self.service,
-                self.state,
-                reading,
-                text,
-                number=self.turn,
-                today=self.today,
-                recent=lambda max_tokens: self.spoken,
-                write=self.write,
-            )
-        self.state = advance(self.service, self.state, reading, turn=self.turn, text=text)
+        self._go_to(routing.follow(offer, state, text, number=self.turn))
         answer = self._answer()
         self.spoken += [
             {"role": "user", "content": text},
             {"role": "assistant", "content": answer},
         ]
         return answer
+
+    def _hear(
+        self, service: Service, state: State, reading: Reading, text: str
+    ) -> tuple[Reading, State]:
+        assert self.write
+        return hear(
+            service,
+            state,
+            reading,
+            text,
+            number=self.turn,
+            today=self.today,
+            recent=lambda max_tokens: self.spoken,
+            write=self.write,
+        )
+
+    def _offered(self) -> Mapping[str, tuple[Service, Endpoint]]:
+        return self.offered or {self.service.name: (self.service, self.endpoint)}
+
+    def _go_to(self, state: State) -> None:
+        self.state = state
+        self.service, self.endpoint = self._offered()[state["definition"]]
+
+    def _come_back(self, state: State) -> tuple[Service, State]:
+        services: dict[routing.Key, Service] = {
+            name: service for name, (service, _endpoint) in self._offered().items()
+        }
+        self._go_to(routing.come_back(services, state))
+        return self.service, self.state
 
     def _answer(self) -> str:
         kind = self.state["move"]["kind"]
@@ -158,29 +167,21 @@ class Talk:
         beside = "[documents] " if self.state["move"].get("documents_too") else ""
         return beside + "".join(event.text for event in events if isinstance(event, Token))
 
-    def _rank(self, service: Service, text: str, evidence: frozenset[str]) -> Ranking:
-        if service.name not in self.indexes:
-            self.indexes[service.name] = IntentIndex.of(service)
-        return rank(self.indexes[service.name], text, embed=self.embed, evidence=evidence)
-
-    def _choose_service(self, text: str) -> None:
-        if len(self.offered) < 2 or not routing.is_free(self.state):
-            return
-        text = text[:LONGEST_WISH]
-        rankings = {
-            name: self._rank(service, text, evidence_in(service, text, self.today))
-            for name, (service, _endpoint) in self.offered.items()
-        }
-        chosen, endpoint = self.offered[routing.nearest(self.service.name, rankings)]
-        if chosen is not self.service:
-            self.state = routing.carried_over(self.state, self.service, chosen)
-            self.service, self.endpoint = chosen, endpoint
+    def _rank(self, name: str, text: str, evidence: frozenset[str]) -> Ranking:
+        """Of the intents of one service; of all of them for ""."""
+        if not self.indexes:
+            for one, (service, _endpoint) in self._offered().items():
+                self.indexes[one] = IntentIndex.of(service)
+            self.indexes[""] = IntentIndex.joined(self.indexes)
+        return rank(self.indexes[name], text, embed=self.embed, evidence=evidence)
 
     def _perform(self) -> Iterator[Event]:
-        performance = Performance(service=self.service, state=self.state, perform=self._call)
+        performance = Performance(
+            service=self.service, state=self.state, perform=self._call, come_back=self._come_back
+        )
         for event in performance.events():
             if isinstance(event, StateChanged):
-                self.state = event.state
+                self._go_to(event.state)
             elif isinstance(event, Handoff):
                 self.handed_over = True
             yield event

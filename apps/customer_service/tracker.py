@@ -51,6 +51,8 @@ class Ranking:
     """The intent, when the classifier is sure of it."""
     strong: bool = False
     """Sure enough to leave what is being done for it."""
+    scope: float = 0.0
+    """The score below which a text speaks of none of them."""
     confidence: float | None = None
     """The calibrated probability of the first; None where only words were compared."""
 
@@ -77,6 +79,8 @@ class Reading:
     """What they may want, when that isn't sure."""
     cancels_task: bool = False
     """Names the task in order to stop it."""
+    asks_beside: bool = False
+    """Part of the message is a question that no task answers, about another service."""
 
     @property
     def changes_values(self) -> bool:
@@ -95,6 +99,7 @@ def empty_state() -> State:
         "slots": {},
         "options": {},
         "waiting": [],
+        "parked": [],
         "asked": "",
         "offered": [],
         "attempts": 0,
@@ -122,7 +127,7 @@ def read(
         return Reading(acts=acts)
     if _cancels_task(service, state, text):
         return Reading(acts=acts, cancels_task=True)
-    if chosen := _offered_intent(service, state, text):
+    if chosen := offered_intent(service, state, text):
         return Reading(acts=acts, intents=(chosen,))
     asked = _asked_slot(service, state)
     near = _find_all(service, state, text, _slots_in_play(service, state, ()), today, acts)
@@ -260,7 +265,7 @@ def _asked_slot(service: Service, state: State) -> Slot | None:
     return next((slot for slot in service.slots if slot.name == name), None)
 
 
-def _offered_intent(service: Service, state: State, text: str) -> str:
+def offered_intent(service: Service, state: State, text: str) -> str:
     """The answer to "which of these would you like?", by number or by name."""
     if state["asked"] != "intent":
         return ""
@@ -403,7 +408,8 @@ def _cut(hit: Found, taken: Sequence[tuple[int, int]]) -> Found:
     if not ends:
         return hit
     text = re.sub(
-        r"(?:[\s,]+(?:under|below|over|above|for|at|on|by|from|in|of|up to|less than|and|with|the|a))+$",
+        r"(?:[\s,]+(?:under|below|over|above|for|at|on|by|from|in|of|up to|less than|and|with|the|a"
+        r"|my|is|(?:tele)?phone|tel|mobile|number|e-?mail|born))+[\s,:.]*$",
         "",
         hit.text[: min(ends) - hit.start].rstrip(" ,;"),
         flags=re.IGNORECASE,
@@ -415,7 +421,7 @@ def _named_before_value(slot: Slot, text: str) -> bool:
     return any(re.search(rf"\b{re.escape(name)}\b", text.lower()) for name in spoken_names(slot))
 
 
-_CLAUSE = re.compile(
+CLAUSE = re.compile(
     r"[.;!?]\s+|\n+|,?\s+(?:and also|and then|and|also|then|plus|oh and)\s+|[，。；！？]|还有|另外|然后"
 )
 
@@ -443,7 +449,7 @@ def _wishes(
         return (), ()
     masked = _masked(service, text, found)[:LONGEST_WISH]
     whole = recognise(masked, evidence_in(service, masked, today))
-    clauses = [part.strip() for part in _CLAUSE.split(masked) if part and len(words(part)) >= 3]
+    clauses = [part.strip() for part in CLAUSE.split(masked) if part and len(words(part)) >= 3]
     wishes: list[str] = []
     if len(clauses) > 1:
         for clause in clauses[:6]:
@@ -456,7 +462,7 @@ def _wishes(
         # Words of an answer may sound like another wish; only a clear one interrupts.
         interrupts = whole.strong or len(wishes) > 1
         free_text = asked is not None and asked.kind == "text" and not acts.asks
-        if not interrupts or (free_text and not _STATES_WISH.search(text.lower())):
+        if not interrupts or (free_text and not STATES_WISH.search(text.lower())):
             wishes = []
         if any(one.slot == state["asked"] for one in found) and not acts.asks and len(left) <= 4:
             wishes = []
@@ -503,9 +509,11 @@ def evidence_in(service: Service, text: str, today: datetime.date) -> frozenset[
     return frozenset(intent.name for intent in service.intents if given & set(intent.slots))
 
 
-_STATES_WISH = re.compile(
+STATES_WISH = re.compile(
     r"\b(?:i (?:want|need|would like|wish|'d like)|i'd like|can (?:i|you)|could (?:i|you)|please|help me"
-    r"|let's|how (?:do|can)|where|what|when)\b|我想|我要|请|帮我|可以"
+    r"|let's|how (?:do|can)|where|what|when)\b"
+    r"|\b(?:cancel|change|book|move|return|track|check|order|reserve|reschedule|renew|find|send)"
+    r" (?:my|our|the|an?|me|us)\b|我想|我要|请|帮我|可以"
 )
 
 

@@ -241,7 +241,10 @@ _NUMBER = re.compile(
 
 
 def _find_numbers(slot: Slot, text: str) -> Iterator[Found]:
+    dates = [match for match in _DATE.finditer(text) if re.search(r"\d", match.group())]
     for match in _NUMBER.finditer(text):
+        if any(date.start() <= match.start() < date.end() for date in dates):
+            continue  # "born 12 May" says nothing of twelve people
         value = _number(match)
         if match["word"] and match["word"].lower() == "one" and _is_pronoun(text, match):
             continue

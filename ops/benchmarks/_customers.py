@@ -145,8 +145,19 @@ BY_THE_WAY = {
         "what if I miss the appointment?",
     ],
 }
+ERRANDS = {
+    "shop": "wait, where is order HP-10430? june@example.com",
+    "restaurant": "hold on, which tables are free on Sunday for 3?",
+    "clinic": "hang on, which doctors do you have?",
+}
+"""Other things that a customer asks for in the middle of a wish, each of one business."""
+SAID_IN_ERRANDS = {"order_number": "HP-10430", "email": "june@example.com", "guests": 3}
 YES = ["yes", "yes please", "ok, do it", "that's right", "sure", "correct, go ahead", "yep"]
 MORE = ["and ", "also, ", "one more thing: ", "next, "]
+FIRST = ["actually, ", "before that: ", "wait, ", "oh, something else first. ", ""]
+"""Before a wish in the middle of another one."""
+AT_ONCE = [" and ", ". Also, ", ". And then ", " and also "]
+"""Between two wishes in one message."""
 STREETS = [
     ("12 Elm Road", "Bristol", "BS1 4QA"),
     ("Flat 3, 40 King Street", "Leeds", "LS1 2HL"),

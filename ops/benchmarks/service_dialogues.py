@@ -5,6 +5,10 @@ wanted and nothing else, by the businesses' own record. `unconfirmed_actions`: c
 a value that the customer never gave or confirmed, and changes without a yes to exactly their values;
 must be 0. The three services are offered at once; the assistant finds out which one is meant. The
 businesses answer over HTTP. `--limit` sets the number of dialogues, `--seed` draws others.
+
+A quarter of the customers have two wishes; some name both at once (`task_success_at_once`), some want
+the second one in the middle of the first and then go on (`task_success_changed_mind`), others ask
+another business something in between (`task_success_errand_elsewhere`); `n_…` says how many.
 """
 
 import argparse
@@ -20,9 +24,13 @@ from typing import Any
 
 from ops.benchmarks._customers import (
     ANSWERS,
+    AT_ONCE,
     BY_THE_WAY,
+    ERRANDS,
+    FIRST,
     MORE,
     OPENINGS,
+    SAID_IN_ERRANDS,
     SPOKEN,
     YES,
     Wish,
@@ -35,13 +43,6 @@ DIALOGUES = 500
 MOST_TURNS = 20
 TWO_WISHES = 0.25
 READ_ONLY = ("order_status",)
-ERRANDS = {
-    "order_status": "wait, where is order HP-10430? june@example.com",
-    "book_table": "hold on, which tables are free on Sunday for 3?",
-    "book_appointment": "hang on, which doctors do you have?",
-}
-"""Other things that a customer asks for in the middle of a wish, and what is said for them."""
-SAID_IN_ERRANDS = {"order_number": "HP-10430", "email": "june@example.com", "guests": 3}
 
 
 @dataclass
@@ -58,10 +59,19 @@ class Customer:
     slips: float = 0.3
     asides: float = 0.2
     errands: float = 0.1
+    """Of asking for something else at one question; half of that is another business's."""
+    changes_mind: float = 0.2
+    """Of wanting the other wish, of another business, before the one in hand."""
+    at_once: float = 0.2
+    """Of naming both wishes in one message."""
     patience: int = 2
     pending: str = ""
     """A slot that was given wrongly and is yet to be put right."""
     settled: set[str] = field(default_factory=set)
+    interrupted: tuple[str, set[str]] | None = None
+    """What was pending and settled of the wish that another one came before."""
+    kinds: set[str] = field(default_factory=set)
+    """What this customer did that not all do."""
 
     @property
     def wish(self) -> Wish:
@@ -86,6 +96,33 @@ class Customer:
 
     def say(self, slot: str, stored: Any) -> None:
         self.said.setdefault(slot, set()).add(str(stored))
+
+    def begin(self) -> str:
+        """The first message, which may name both wishes."""
+        text = self.opening()
+        if len(self.wishes) == 1 or self.random.random() >= self.at_once:
+            return text
+        self.kinds.add("at_once")
+        joint = self.random.choice(AT_ONCE)
+        self.done += 1
+        text = f"{text.rstrip('.')}{joint}{self.opening()}"
+        self.done -= 1
+        return text
+
+    def finish(self) -> None:
+        """A wish is fulfilled; if it had come before another one, that goes on."""
+        self.done += 1
+        self.pending, self.settled = self.interrupted or ("", set())
+        self.interrupted = None
+
+    def _first_the_other(self) -> str:
+        self.kinds.add("changed_mind")
+        self.changes_mind = 0
+        here = self.done
+        self.wishes[here : here + 2] = reversed(self.wishes[here : here + 2])
+        self.interrupted = self.pending, self.settled
+        self.pending, self.settled = "", set()
+        return self.random.choice(FIRST) + self.opening()
 
     def opening(self) -> str:
         template = self.random.choice(OPENINGS[self.wish.intent])
@@ -116,18 +153,24 @@ class Customer:
         if self.random.random() < self.asides:
             self.asides = 0
             return self.random.choice(BY_THE_WAY[self.wish.business])
-        # In the middle of the same thing, another order would be a correction.
-        if self.wish.intent != "order_status" and self.random.random() < self.errands:
+        others = {wish.business for wish in self.wishes[self.done + 1 :]} - {self.wish.business}
+        if others and self.random.random() < self.changes_mind:
+            return self._first_the_other()
+        if self.random.random() < self.errands:
             return self._errand()
         return self._answer(slot, values)
 
     def _errand(self) -> str:
         self.errands = 0
+        business = self.random.choice([self.wish.business, *ERRANDS])
+        if business == "shop" and self.wish.intent == "order_status":
+            business = "clinic"  # in the middle of the same thing, another order is a correction
+        if business != self.wish.business:
+            self.kinds.add("errand_elsewhere")
         for slot, value in SAID_IN_ERRANDS.items():
             self.say(slot, value)
         self.say("day", self.today_is_sunday)
-        intents = {"shop": "order_status", "restaurant": "book_table", "clinic": "book_appointment"}
-        return ERRANDS[intents[self.wish.business]]
+        return ERRANDS[business]
 
     def _answer(self, slot: str, values: dict[str, Any]) -> str:
         given = self.value(slot)
@@ -235,14 +278,19 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _shares(results: Sequence[tuple[Customer, bool]]) -> dict[str, float]:
     groups: dict[str, list[bool]] = collections.defaultdict(list)
+    counts: collections.Counter[str] = collections.Counter()
     for customer, success in results:
         groups["task_success"].append(success)
         first = customer.wishes[0]
         groups[f"task_success_{first.business}"].append(success)
         groups["task_success_two_wishes"] += [success] if len(customer.wishes) > 1 else []
-    return {
+        for kind in customer.kinds:
+            groups[f"task_success_{kind}"].append(success)
+            counts[f"n_{kind}"] += 1
+    shares = {
         name: round(100 * sum(group) / len(group), 1) for name, group in groups.items() if group
     }
+    return {**shares, **counts}
 
 
 @dataclass
@@ -256,19 +304,19 @@ class Dialogue:
     def hold(self) -> bool:
         """Whether everything that the customer wanted was done, and nothing else."""
         customer, talk = self.customer, self.talk
-        text = customer.opening()
+        text = customer.begin()
         for _turn in range(MOST_TURNS):
             proposal, calls = talk.state["proposal"], len(talk.sent)
             answer = talk.say(text)
             self.lines += [f"> {text}", f"  {answer}"]
             self._check(text, proposal, talk.sent[calls:])
             if self._reached(talk.sent[calls:]):
-                customer.done += 1
-                customer.pending, customer.settled = "", set()
+                customer.finish()
                 if customer.done == len(customer.wishes):
                     return self._only_what_was_wanted()
-                text = customer.random.choice(MORE) + customer.opening()
-                continue
+                if talk.state["intent"] != customer.wish.intent:
+                    text = customer.random.choice(MORE) + customer.opening()
+                    continue
             following = self._reply()
             if following is None:
                 return False
@@ -308,7 +356,11 @@ class Dialogue:
     ) -> None:
         """Count the calls whose values the customer neither gave nor confirmed."""
         for intent, values in calls:
-            action = self.talk.service.intent(intent).action
+            action = next(
+                service.intent(intent).action
+                for service, _endpoint in self.talk.offered.values()
+                if service.has_intent(intent)
+            )
             given = all(
                 str(value) in self.customer.said.get(slot, set()) for slot, value in values.items()
             )
