@@ -98,7 +98,11 @@ def _send(
         headers["Idempotency-Key"] = idempotency_key
     path = PLACEHOLDER.sub(lambda name: quote(str(arguments[name[1]]), safe=""), action.path)
     params = {key: arguments[slot] for key, slot in action.query.items() if slot in arguments}
-    body = {key: arguments[slot] for key, slot in action.body.items() if slot in arguments}
+    body = {
+        key: _typed(arguments[slot], action.sent_as.get(key, ""))
+        for key, slot in action.body.items()
+        if slot in arguments
+    }
     # No proxy of the environment, no redirect, no second look-up of the name: the token goes to the
     # configured address alone.
     address, host, port = resolve(endpoint.base_url, endpoint.allowed)
@@ -125,6 +129,15 @@ def _send(
             if time.monotonic() > deadline:
                 raise httpx.ReadTimeout("The answer drips in too slowly.")
         return response.status_code, bytes(raw)
+
+
+def _typed(value: Any, kind: str) -> Any:
+    """A slot's value in the JSON type of the endpoint; the definition was checked for these."""
+    if kind == "flag":
+        return {"true": True, "false": False}[value]
+    if kind == "number" and isinstance(value, str):
+        return float(value) if "." in value else int(value)
+    return str(value) if kind == "text" else value
 
 
 def read_answer(action: Action, arguments: Mapping[str, Any], status: int, raw: bytes) -> Outcome:

@@ -18,6 +18,7 @@ from apps.customer_service.schema import (
     KINDS,
     METHODS,
     RESULT_TYPES,
+    SENT_TYPES,
     Problem,
     problems_of_intent,
     problems_of_slot,
@@ -425,6 +426,14 @@ class ParameterForm(_WithSlots):
     )
     field = forms.CharField(label=gettext_lazy("Parameter"), max_length=80, required=False)
     slot = forms.ChoiceField(label=gettext_lazy("Filled from"), required=False)
+    sent_as = forms.ChoiceField(
+        label=gettext_lazy("Sent as"),
+        choices=[
+            ("", gettext_lazy("as it is stored")),
+            *((kind, RESULT_LABELS[kind]) for kind in SENT_TYPES),
+        ],
+        required=False,
+    )
 
 
 class ResultForm(_WithSlots):
@@ -489,7 +498,12 @@ def intent_rows(intent: Definition) -> dict[str, list[dict[str, Any]]]:
             for name in intent.get(need, ())
         ],
         "parameters": [
-            {"place": place, "field": field, "slot": slot}
+            {
+                "place": place,
+                "field": field,
+                "slot": slot,
+                "sent_as": action.get("sent_as", {}).get(field, "") if place == "body" else "",
+            }
             for place in ("query", "body")
             for field, slot in action.get(place, {}).items()
         ],
@@ -553,6 +567,13 @@ def _action_from(
         }
         if mapped:
             action[place] = mapped
+    sent_as = {
+        row["field"]: row["sent_as"]
+        for row in rows["parameters"]
+        if row.get("field") and row["place"] == "body" and row.get("sent_as")
+    }
+    if sent_as:
+        action["sent_as"] = sent_as
     results = [row for row in rows["results"] if row.get("field")]
     if promised := {row["field"]: row["kind"] for row in results if row["kind"]}:
         action["result"] = promised

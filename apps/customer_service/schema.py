@@ -17,6 +17,7 @@ KINDS = (
     "text", "categorical", "pattern", "email", "phone", "date", "time", "number", "money"
 )  # fmt: skip
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+SENT_TYPES = ("text", "number", "flag")
 RESULT_TYPES = ("text", "number", "flag", "list", "object")
 CARDS = ("details", "order", "return", "products")
 """Templates that draw an answer; "details" draws any."""
@@ -119,6 +120,9 @@ class Action:
     """Parameter in the address → slot."""
     body: Mapping[str, str] = field(default_factory=dict)
     """Field of the JSON body → slot."""
+    sent_as: Mapping[str, str] = field(default_factory=dict)
+    """Field of the JSON body → the type that the endpoint wants, where the slot stores another: a
+    choice between "true" and "false" as a flag, one between numerals as a number."""
     result: Mapping[str, str] = field(default_factory=dict)
     """Fields that a successful answer must have → their type. Anything else is not believed."""
     echoes: Mapping[str, str] = field(default_factory=dict)
@@ -526,6 +530,7 @@ def _parse_action(reader: _Reader) -> Action:
         path=reader.text("path"),
         query=reader.text_map("query"),
         body=reader.text_map("body"),
+        sent_as=reader.text_map("sent_as"),
         result=reader.text_map("result"),
         echoes=reader.text_map("echoes"),
         replies={key: _parse_reply(reply) for key, reply in reader.child_map("replies").items()},
@@ -635,6 +640,9 @@ def _check_action(
         for name in names:
             if name not in intent.slots:
                 note(f"names {name!r}, which is no slot of this intent", *here, place)
+    for key, kind in action.sent_as.items():
+        if problem := _problem_of_type(service, action.body.get(key), kind):
+            note(problem, *here, "sent_as", key)
     for name in places["path"]:
         if name in intent.optional:
             note(f"needs {name!r}, which is optional in this intent", *here, "path")
@@ -652,6 +660,27 @@ def _check_action(
                 )
     if action.listing and action.listing.slot not in {slot.name for slot in service.slots}:
         note(f"names the unknown slot {action.listing.slot!r}", *here, "listing", "slot")
+
+
+def _problem_of_type(service: Service, slot_name: str | None, kind: str) -> str:
+    """Why a field of the body can't be sent as that type; "" if it can."""
+    slot = next((slot for slot in service.slots if slot.name == slot_name), None)
+    if slot is None:
+        return "is no field of the body that a slot fills"
+    if kind not in SENT_TYPES:
+        return f"must be one of {', '.join(SENT_TYPES)}, got {kind!r}"
+    names = [value.name for value in slot.values]
+    if kind == "flag" and not (names and set(names) <= {"true", "false"}):
+        return f"can't be a flag: the values of {slot.name!r} must be true and false, got {names}"
+    is_number = slot.kind in ("number", "money") or (names and all(map(_NUMERAL.fullmatch, names)))
+    if kind == "number" and not is_number:
+        return (
+            f"can't be a number: {slot.name!r} is of kind {slot.kind} and lists no numerals alone"
+        )
+    return ""
+
+
+_NUMERAL = re.compile(r"-?\d{1,15}(?:\.\d{1,6})?")
 
 
 def _note_repeated(part: str, names: list[str], note: Callable[..., None]) -> None:

@@ -23,6 +23,8 @@ _TYPES = {
     "string": "text", "integer": "number", "number": "number", "boolean": "flag",
     "array": "list", "object": "object",
 }  # fmt: skip
+_SENT_AS = {"boolean": "flag", "integer": "number", "number": "number"}
+"""Of choices, which a slot stores as text."""
 _FORMATS = {"date": "date", "time": "time", "email": "email", "phone": "phone", "tel": "phone"}
 _PHONE_NAME = re.compile(r"phone|mobile|(?:^|_)tel(?:$|_)")
 
@@ -264,6 +266,8 @@ class _Reader:
                 self._note_unmapped(title, str(label), described, needed=label in needed)
                 continue
             action.setdefault("body", {})[label] = slot
+            if self.slots[slot]["kind"] == "categorical" and described.get("type") in _SENT_AS:
+                action.setdefault("sent_as", {})[label] = _SENT_AS[described["type"]]
             (required if label in needed else optional).append(slot)
 
     def _note_unmapped(
@@ -320,10 +324,6 @@ class _Reader:
                 {"name": "true", "title": _("Yes"), "synonyms": ["yes", "是"]},
                 {"name": "false", "title": _("No"), "synonyms": ["no", "否"]},
             ]
-            self.report.append(
-                _("“%(name)s” is yes or no; it is sent as the text true or false.")
-                % {"name": label}
-            )
         elif kind in ("integer", "number"):
             slot["kind"] = "number"
             for key in ("minimum", "maximum"):

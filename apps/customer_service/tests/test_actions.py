@@ -37,14 +37,18 @@ Respond = Callable[[BaseHTTPRequestHandler], None]
 
 
 @contextlib.contextmanager
-def endpoint(respond: Respond) -> Iterator[tuple[Endpoint, list[tuple[str, str, dict[str, str]]]]]:
-    """An HTTP server that answers as `respond` does, and what it was asked."""
+def endpoint(
+    respond: Respond, bodies: list[bytes] | None = None
+) -> Iterator[tuple[Endpoint, list[tuple[str, str, dict[str, str]]]]]:
+    """An HTTP server that answers as `respond` does, and what it was asked; `bodies` takes theirs."""
     asked: list[tuple[str, str, dict[str, str]]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append((self.command, self.path, dict(self.headers)))
-            self.rfile.read(int(self.headers.get("content-length") or 0))
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            if bodies is not None:
+                bodies.append(body)
             respond(self)
 
         do_POST = do_GET
@@ -99,6 +103,19 @@ def test_a_change_carries_its_key_and_is_sent_once() -> None:
         outcome = call(RETURN, GOODS, place, idempotency_key="k-1")
     assert outcome.kind == "uncertain"
     assert [request[2]["Idempotency-Key"] for request in asked] == ["k-1"]
+
+
+def test_values_are_sent_in_the_type_that_the_endpoint_wants() -> None:
+    action = Action(
+        method="POST", path="/parcels",
+        body={"fragile": "fragile", "size": "size", "count": "count", "note": "note"},
+        sent_as={"fragile": "flag", "size": "number"},
+    )  # fmt: skip
+    sent: list[bytes] = []
+    with endpoint(answer(200, {}), sent) as (place, _asked):
+        values = {"fragile": "false", "size": "2", "count": 3, "note": "true"}
+        call(action, values, place, idempotency_key="k-1")
+    assert json.loads(sent[0]) == {"fragile": False, "size": 2, "count": 3, "note": "true"}
 
 
 def test_a_question_is_asked_twice_when_the_server_stumbles() -> None:

@@ -147,6 +147,7 @@ def test_openapi_operations_become_intents() -> None:
     assert booking.optional == ("fragile", "contact")
     assert booking.action is not None
     assert booking.action.replies["409"].text == "Nobody can come on that day."
+    assert booking.action.sent_as == {"fragile": "flag"}
 
 
 def test_openapi_parameters_become_slots_of_their_kind() -> None:

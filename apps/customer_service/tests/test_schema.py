@@ -60,6 +60,7 @@ def test_a_definition_survives_the_way_through_json() -> None:
         (changed(intents__0__action__method="FETCH"), "method must be one of GET, POST"),
         (changed(intents__0__action__replies={}), 'lacks "ok"'),
         (changed(intents__0__action__card="../admin"), "card must be one of details, order"),
+        (changed(intents__0__action__sent_as={"x": "flag"}), "sent_as.x is no field of the body"),
     ],
 )  # fmt: skip
 def test_it_names_what_is_wrong(data: object, problem: str) -> None:
