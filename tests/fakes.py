@@ -55,6 +55,8 @@ class ModelServer:
     """Loaded LoRA adapters: name to path."""
     routed_experts: bool | None = None
     """Whether the chat model says that it is a mixture; None: it says nothing, as vLLM."""
+    encoders: set[str] = field(default_factory=set)
+    """Served names of tuned encoders, whose vectors are others than those of `embedding_model`."""
     num_disconnects: int = 0
     """How many clients left in the middle of a stream."""
     _answers: deque[Answer] = field(default_factory=deque)
@@ -106,7 +108,13 @@ class ModelServer:
         self.up()
         self.num_disconnects = 0
         self.routed_experts = None
-        for collection in (self.requests, self.adapters, self._answers, self._failures):
+        for collection in (
+            self.requests,
+            self.adapters,
+            self.encoders,
+            self._answers,
+            self._failures,
+        ):
             collection.clear()
 
     def chats(self) -> list[dict[str, Any]]:
@@ -309,7 +317,7 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def _embeddings(self, body: dict[str, Any]) -> None:
         fake = self.server.owner
-        model = self._known_model(body, fake.embedding_model)
+        model = self._known_model(body, fake.embedding_model, *fake.encoders)
         given = body.get("input")
         texts = [given] if isinstance(given, str) else given
         if not texts or not all(isinstance(text, str) and text for text in texts):
@@ -319,7 +327,7 @@ class _Exchange(BaseHTTPRequestHandler):
         as_base64 = body.get("encoding_format") == "base64"
         data: list[dict[str, Any]] = []
         for index, text in enumerate(texts):
-            vector = embed(text)
+            vector = embed(text, by="" if model == fake.embedding_model else model)
             packed = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
             data.append(
                 {
@@ -391,11 +399,14 @@ class _Exchange(BaseHTTPRequestHandler):
         self._send(200, {"status": "unloaded", "lora_name": name})
 
 
-def embed(text: str) -> list[float]:
-    """A unit vector of the text's words; the cosine of two texts grows with the words they share."""
+def embed(text: str, *, by: str = "") -> list[float]:
+    """A unit vector of the text's words; the cosine of two texts grows with the words they share.
+
+    `by`: the name of a tuned encoder, in whose space every word lies elsewhere.
+    """
     vector = [0.0] * EMBEDDING_WIDTH
     for word in WORD.findall(text.lower()) or [text]:
-        digest = hashlib.sha256(word.encode()).digest()
+        digest = hashlib.sha256(f"{by}{word}".encode()).digest()
         sign = 1.0 if digest[4] % 2 else -1.0
         vector[int.from_bytes(digest[:4], "big") % EMBEDDING_WIDTH] += sign
     length = math.sqrt(sum(value * value for value in vector)) or 1.0

@@ -35,6 +35,7 @@ BATCH_SIZE = 32
 # person waits at most for this many texts of somebody's upload.
 GATHERED_TEXTS = 64
 MAX_QUEUED_TEXTS = 16_384
+IDLE_SECONDS = 0.5
 BULK_BATCH = 16
 """Texts of about one length, so that little is padded, and few, so that all CPUs have work."""
 BULK_NICENESS = 10
@@ -66,6 +67,8 @@ class EmbeddingService:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
         self._num_queued_texts = 0
+        self.tried = asyncio.Event()
+        """Set when the encoder is loaded, or could not be."""
         self._runner: asyncio.Task[None] | None = None
 
     @property
@@ -96,6 +99,12 @@ class EmbeddingService:
             await asyncio.gather(self._runner, return_exceptions=True)
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._bulk_pool.shutdown(wait=False, cancel_futures=True)
+
+    async def retire(self) -> None:
+        """Stop once nothing that was asked for waits any more."""
+        while self._num_queued_texts:
+            await asyncio.sleep(IDLE_SECONDS)
+        await self.stop()
 
     async def answer(self, request: EmbeddingRequest, *, bulk: bool = False) -> dict[str, Any]:
         encoder = self._require_ready(request)
@@ -226,6 +235,8 @@ class EmbeddingService:
             self._problem = f"{type(exc).__name__}: {exc}"
             logger.error("encoder did not load: %s", self._problem)
             return
+        finally:
+            self.tried.set()
         logger.info("encoder ready after %.1f s", time.monotonic() - started_at)
         while True:
             jobs = [await self._jobs.get()]

@@ -45,6 +45,7 @@ from modeling.inference.requests import (
 from modeling.inference.reranking import RERANKER_NAME, RerankService
 from modeling.inference.routing import RoutingService
 from modeling.inference.supervisor import EngineSettings, Supervisor
+from modeling.inference.tuned_encoders import Encoders
 from modeling.weights.assemble import (
     SERVED_TYPE,
     WEIGHT_TYPES,
@@ -70,7 +71,7 @@ def build_app(
     *,
     settings: EngineSettings,
     base_sha256: str,
-    embeddings: EmbeddingService,
+    embeddings: Encoders,
     reranking: RerankService,
     routing: RoutingService,
     metrics: Metrics,
@@ -147,7 +148,7 @@ def build_app(
             body = await _counted(metrics, "embeddings", parse(request, EmbeddingRequest))
             bulk = request.headers.get("x-priority") == "bulk"
             answer = await _counted(metrics, "embeddings", embeddings.answer(body, bulk=bulk))
-        metrics.requests.labels("embeddings", embeddings.name, "200").inc()
+        metrics.requests.labels("embeddings", answer["model"], "200").inc()
         return JSONResponse(answer)
 
     async def rerank(request: Request) -> Response:
@@ -257,6 +258,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--type", choices=WEIGHT_TYPES, default=SERVED_TYPE, help="what trained weights are kept in"
     )
+    parser.add_argument(
+        "--encoders-dir", type=Path, help="where encoders that were tuned for a workspace lie"
+    )
     parser.add_argument("--api-key-env", help="name of the variable that holds the bearer token")
     parser.add_argument("--threads", type=_positive, default=_usable_cpus())
     parser.add_argument(
@@ -304,6 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         api_key=api_key,
         models_dir=options.models_dir,
         cross_encoder=options.reranker,
+        encoders_dir=options.encoders_dir,
     )
     host, port = listener.getsockname()[:2]
     logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
@@ -326,6 +331,7 @@ def app_for(
     api_key: str | None,
     models_dir: Path,
     cross_encoder: Path | None = None,
+    encoders_dir: Path | None = None,
 ) -> Starlette:
     metrics = Metrics()
 
@@ -334,11 +340,11 @@ def app_for(
 
         return Lens.open(training_base(models_dir, base=files.base_name))
 
-    def load_encoder() -> "Encoder":
+    def load_encoder(folder: Path) -> "Encoder":
         # Imported here, in the encoder's thread: torch and sentence-transformers take seconds.
         from modeling.retrieval.encoder import Encoder
 
-        return Encoder(files.encoder)
+        return Encoder(folder)
 
     def load_reranker() -> "Reranker":
         from modeling.retrieval.reranker import CrossEncoderReranker, WordReranker
@@ -356,7 +362,14 @@ def app_for(
         routing=RoutingService(
             name=files.base_name, load=load_lens if files.routed_experts else None
         ),
-        embeddings=EmbeddingService(name=files.encoder_name, load=load_encoder, metrics=metrics),
+        embeddings=Encoders(
+            EmbeddingService(
+                name=files.encoder_name, load=lambda: load_encoder(files.encoder), metrics=metrics
+            ),
+            encoders_dir=encoders_dir,
+            load=load_encoder,
+            metrics=metrics,
+        ),
         metrics=metrics,
         api_key=api_key,
     )

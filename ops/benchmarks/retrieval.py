@@ -104,7 +104,7 @@ def evaluate(collection: Collection, limit: int | None) -> Evaluated:
 
     encoder = _encoder()
 
-    def embed(texts: Sequence[str], *, bulk: bool = False) -> list[list[float]]:
+    def embed(texts: Sequence[str], *, bulk: bool = False, model: str = "") -> list[list[float]]:
         return [[float(number) for number in vector] for vector in encoder.encode(texts)]
 
     searching.embed = embed

@@ -96,6 +96,8 @@ LLM_API_KEY = read_text("LLM_API_KEY", _services.get("LLM_API_KEY", ""))
 METRICS_TOKEN = read_text("PRAXIS_METRICS_TOKEN", "")
 # A Hugging Face folder of the model that LLM_BASE_URL serves; unset: made from the embedded base.
 TRAINING_BASE = read_text("PRAXIS_TRAINING_BASE", "")
+# A sentence-transformers folder of the model that EMBEDDING_MODEL names; unset: the shipped encoder.
+TUNING_ENCODER = read_text("PRAXIS_TUNING_ENCODER", "")
 # CPU threads of a trainer; 0 leaves PyTorch's choice. It runs at a low priority in any case.
 TUNING_THREADS = read_int("PRAXIS_TUNING_THREADS", default=0, minimum=0, maximum=1024)
 

@@ -23,6 +23,7 @@ from modeling.inference.reranking import RerankService
 from modeling.inference.routing import RoutingService
 from modeling.inference.server import build_app
 from modeling.inference.supervisor import EngineSettings
+from modeling.inference.tuned_encoders import Encoders
 from modeling.moe.lens import Lens
 from modeling.weights.manifest import write_manifest
 
@@ -63,6 +64,20 @@ class SharedWords:
         asked = set(question.split())
         shares = [len(asked & set(passage.split())) / len(asked) for passage in passages]
         return np.array(shares, dtype=np.float32), len(" ".join([question, *passages]).split())
+
+
+class Shifted(CountingEncoder):
+    """A tuned encoder: its vectors are those of the other plus the number in its config."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._shift = json.loads((folder / "config.json").read_text("utf-8"))["shift"]
+
+    def twin(self) -> CountingEncoder:
+        return self
+
+    def encode(self, texts: list[str], batch_size: int) -> npt.NDArray[np.float32]:
+        return super().encode(texts, batch_size) + np.float32(self._shift)
 
 
 @dataclass(kw_only=True)
@@ -135,7 +150,12 @@ def running_server(
             or (sys.executable, "-m", "modeling.inference.tests.fake_engine", str(log)),
         ),
         base_sha256="0" * 64,
-        embeddings=EmbeddingService(name=ENCODER, load=lambda: encoder, metrics=metrics),  # type: ignore[arg-type,return-value]
+        embeddings=Encoders(
+            EmbeddingService(name=ENCODER, load=lambda: encoder, metrics=metrics),  # type: ignore[arg-type,return-value]
+            encoders_dir=folder / "encoders",
+            load=Shifted,  # type: ignore[arg-type]
+            metrics=metrics,
+        ),
         reranking=RerankService(name=RERANKER, load=SharedWords),
         routing=RoutingService(name=BASE, load=load_lens),
         metrics=metrics,

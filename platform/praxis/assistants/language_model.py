@@ -133,10 +133,11 @@ def _as_sent(message: Mapping[str, str]) -> dict[str, str]:
     return {**message, "content": without_control_tokens(message["content"])}
 
 
-def embed(texts: Sequence[str], *, bulk: bool = False) -> list[list[float]]:
+def embed(texts: Sequence[str], *, bulk: bool = False, model: str = "") -> list[list[float]]:
     """One normalised float vector per text, in order. Raises `ModelUnavailable`.
 
     `bulk`: nobody waits for it, so the embedded server lets questions and answers go first.
+    `model`: the served name of a tuned encoder, instead of `EMBEDDING_MODEL`.
     """
     client = _client(settings.EMBEDDING_BASE_URL, settings.LLM_API_KEY)
     vectors: list[list[float]] = []
@@ -144,7 +145,7 @@ def embed(texts: Sequence[str], *, bulk: bool = False) -> list[list[float]]:
         for start in range(0, len(texts), EMBEDDING_BATCH):
             # Left to the client, the vectors travel in base64: a tenth of the work of JSON.
             answer = client.embeddings.create(
-                model=settings.EMBEDDING_MODEL,
+                model=model or settings.EMBEDDING_MODEL,
                 input=list(texts[start : start + EMBEDDING_BATCH]),
                 extra_headers={"X-Priority": "bulk"} if bulk else None,
             )

@@ -19,6 +19,7 @@ from praxis.integrations.idempotency import KeyReused
 from praxis.integrations.webhooks_api import router as webhooks_router
 from praxis.knowledge.api import router as knowledge_router
 from praxis.tuning.api import router as tuning_router
+from praxis.tuning.encoder_api import router as encoders_router
 from praxis.workbench.api import router as workbench_router
 
 api = NinjaAPI(
@@ -33,6 +34,7 @@ api.add_router("", conversations_router)
 api.add_router("", webhooks_router)
 api.add_router("", knowledge_router)
 api.add_router("", tuning_router)
+api.add_router("", encoders_router)
 api.add_router("", answer_cache_router)
 api.add_router("", workbench_router)
 for assistant in all_assistants():

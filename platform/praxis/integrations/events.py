@@ -23,6 +23,7 @@ EVENT_NAMES = (
     "tuning.finished",
     "tuning.failed",
     "adapter.promoted",
+    "encoder.promoted",
     "webhook.test",
 )
 

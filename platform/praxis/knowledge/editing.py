@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from praxis.accounts.models import User
 from praxis.assistants.language_model import embed
+from praxis.knowledge import encoders
 from praxis.knowledge.content import content_changed
 from praxis.knowledge.ingestion import check_width, embedded_text, indexed_words
 from praxis.knowledge.models import Chunk
@@ -36,9 +37,12 @@ def edit_chunk(chunk: Chunk, text: str, *, edited_by: User | None) -> None:
         text = ""
     document = chunk.version.document
     searched = text or chunk.text
-    (vector,) = embed([embedded_text(document, chunk.heading, searched)])
+    embedded = [embedded_text(document, chunk.heading, searched)]
+    (vector,) = embed(embedded)
     check_width([vector])
+    by_tuned = encoders.embed_by_tuned(chunk.workspace_id, embedded)
     with transaction.atomic():
+        encoders.writing(chunk.workspace_id)
         Chunk.objects.filter(pk=chunk.pk).update(
             search_text=text,
             edited_by=edited_by if text else None,
@@ -46,4 +50,5 @@ def edit_chunk(chunk: Chunk, text: str, *, edited_by: User | None) -> None:
             embedding=vector,
             search=indexed_words(document, chunk.heading, searched),
         )
+        encoders.keep_up(chunk.workspace_id, [chunk], embedded, by_tuned)
         content_changed(document.corpus_id)

@@ -9,7 +9,9 @@ first part on; a later one takes over as a whole, when it is ready.
 import logging
 import time
 from contextlib import closing
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.postgres.search import SearchVector
@@ -25,6 +27,7 @@ from praxis.assistants.language_model import embed
 from praxis.integrations.events import emit
 from praxis.jobs.models import Job
 from praxis.jobs.running import Interrupted, JobRun, PermanentFailure, Retry
+from praxis.knowledge import encoders
 from praxis.knowledge.chunking import SEPARATOR, Span, Splitter
 from praxis.knowledge.content import access_of, content_changed, hand_down, metadata_of
 from praxis.knowledge.fulltext import searchable
@@ -112,6 +115,16 @@ def _ingest(run: JobRun, version: DocumentVersion) -> None:
     indexing.finish()
 
 
+@dataclass(kw_only=True)
+class _Embedded:
+    """Of a part's spans what was embedded, and the vectors: the shipped encoder's, and by its id
+    those of each encoder that was tuned for the workspace."""
+
+    texts: list[str] = field(default_factory=list)
+    vectors: list[list[float]] = field(default_factory=list)
+    by_tuned: dict[UUID, list[list[float]]] = field(default_factory=dict)
+
+
 class _Indexing:
     """Stores the pages that it is given, a part at a time."""
 
@@ -147,8 +160,7 @@ class _Indexing:
         one is already."""
         if self._assembly.position == 0:
             raise Refused("no_text")
-        part, spans, vectors = self._next_part()
-        self._store(part, spans, vectors, last=True)
+        self._store(*self._next_part(), last=True)
 
     def _part_is_full(self) -> bool:
         waiting = self._assembly.position - self._offset
@@ -157,14 +169,15 @@ class _Indexing:
             waiting > 0 and time.monotonic() - self._stored_at > PART_SECONDS
         )
 
-    def _next_part(self) -> tuple[Reading, list[Span], list[list[float]]]:
+    def _next_part(self) -> tuple[Reading, list[Span], _Embedded]:
         part = self._assembly.take()
         self._page_starts += part.page_starts
         spans = self._splitter.split(part.text, self._offset, part.blocks, self._page_starts)
         return part, spans, self._embedded(part, spans)
 
-    def _embedded(self, part: Reading, spans: list[Span]) -> list[list[float]]:
-        vectors: list[list[float]] = []
+    def _embedded(self, part: Reading, spans: list[Span]) -> _Embedded:
+        workspace_id = self.version.document.corpus.workspace_id
+        embedded = _Embedded()
         for first in range(0, len(spans), BATCH):
             if first:
                 self.run.check()
@@ -174,9 +187,12 @@ class _Indexing:
                     self.run.progress(done, total, stage=INDEXING, unit=gettext_noop("passages"))
             batch = spans[first : first + BATCH]
             texts = [self._embedded_text(part, span) for span in batch]
-            vectors += embed(texts, bulk=True)
-        check_width(vectors)
-        return vectors
+            embedded.texts += texts
+            embedded.vectors += embed(texts, bulk=True)
+            for encoder, vectors in encoders.embed_by_tuned(workspace_id, texts, bulk=True).items():
+                embedded.by_tuned.setdefault(encoder, []).extend(vectors)
+        check_width(embedded.vectors)
+        return embedded
 
     def _embedded_text(self, part: Reading, span: Span) -> str:
         text = self._text_of(part, span)
@@ -189,12 +205,14 @@ class _Indexing:
         self,
         part: Reading,
         spans: list[Span],
-        vectors: list[list[float]],
+        embedded: _Embedded,
         *,
         last: bool = False,
     ) -> None:
         run, version = self.run, self.version
+        workspace_id = version.document.corpus.workspace_id
         with run.transaction():
+            encoders.writing(workspace_id)
             _lock(version)
             DocumentVersion.objects.filter(pk=version.pk).update(
                 text=Concat("text", Value(part.text)),
@@ -205,13 +223,14 @@ class _Indexing:
                 error="",
                 ready_at=Now() if last else None,
             )
-            Chunk.objects.bulk_create(
+            chunks = Chunk.objects.bulk_create(
                 (
                     chunk_of(version, span, self._text_of(part, span), vector)
-                    for span, vector in zip(spans, vectors, strict=True)
+                    for span, vector in zip(spans, embedded.vectors, strict=True)
                 ),
                 batch_size=BATCH,
             )
+            encoders.keep_up(workspace_id, chunks, embedded.texts, embedded.by_tuned)
             replaced = Q(current_version=None)
             if last:
                 replaced |= Q(current_version__number__lt=version.number)

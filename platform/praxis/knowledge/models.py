@@ -324,6 +324,123 @@ class Chunk(models.Model):
         }
 
 
+class Encoder(models.Model):
+    """An encoder that was tuned for a workspace, from the training to the vectors of its chunks."""
+
+    class State(models.TextChoices):
+        TRAINING = "training", _("Being trained")
+        TRAINED = "trained", _("Trained")
+        INDEXING = "indexing", _("Vectors are being made")
+        INDEXED = "indexed", _("Ready to search with")
+        RETIRED = "retired", _("Retired")
+
+    KEPT_UP = (State.INDEXING, State.INDEXED)
+    """Whoever writes a chunk writes its vector of these encoders too."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="encoders")
+    name = models.SlugField(_("name"), max_length=60)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.TRAINING)
+    job = models.ForeignKey(Job, models.SET_NULL, null=True, blank=True, related_name="+")
+    """The training."""
+    indexing = models.ForeignKey(Job, models.SET_NULL, null=True, blank=True, related_name="+")
+    """The newest making of its vectors."""
+    recipe = models.JSONField()
+    """What the person chose; see `praxis.tuning.encoders.Choices`."""
+    pairs = models.JSONField(default=dict, blank=True)
+    """How many pairs were learnt and held out, by origin."""
+    result = models.JSONField(default=dict, blank=True)
+    """What the trainer wrote at its end; empty before."""
+    base = models.CharField(max_length=200)
+    """The encoder that it was tuned from."""
+    sha256 = models.CharField(max_length=64, blank=True)
+    """Of MANIFEST.json, which holds the size and hash of every file; empty before it is trained."""
+    cosine_scale = models.FloatField(default=1.0)
+    cosine_shift = models.FloatField(default=0.0)
+    """They bring its cosines to those of its base, by which `search.relevance` judges."""
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "name"], name="encoder_name_once"),
+            models.CheckConstraint(
+                condition=Q(state__in=["training", "trained", "indexing", "indexed", "retired"]),
+                name="encoder_state_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["training", "retired"]) | ~Q(sha256=""),
+                name="trained_encoder_has_files",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("tuning:encoder", args=[self.workspace.slug, self.pk])
+
+    @property
+    def served_name(self) -> str:
+        """The `model` of a request, and the name of its folder."""
+        return f"{self.workspace.slug}.{self.name}"
+
+
+class EncoderSwitch(models.Model):
+    """A workspace's search went over to an encoder (None: the shipped one); the newest counts."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="encoder_switches")
+    encoder = models.ForeignKey(
+        Encoder, models.RESTRICT, null=True, blank=True, related_name="switches"
+    )
+    previous = models.ForeignKey(Encoder, models.SET_NULL, null=True, blank=True, related_name="+")
+    """What one click returns to."""
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        # Every search asks for the newest one.
+        indexes = [models.Index(fields=["workspace", "-id"], name="newest_encoder_switch")]
+
+    def __str__(self) -> str:
+        return f"{self.workspace_id} → {self.encoder or 'shipped'}"
+
+
+class TunedVector(models.Model):
+    """A chunk's vector by a tuned encoder, beside the shipped encoder's in `Chunk.embedding`.
+
+    It has no rights of its own: search reaches it through its chunk only. PostgreSQL deletes it with
+    its chunk or its encoder, so that neither needs to ask Django for it.
+    """
+
+    encoder = models.ForeignKey(
+        Encoder, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    chunk = models.ForeignKey(Chunk, models.DO_NOTHING, db_constraint=False, related_name="+")
+    embedding = HalfVectorField(dimensions=EMBEDDING_WIDTH)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["encoder", "chunk"], name="tuned_vector_once")
+        ]
+        indexes = [
+            HnswIndex(
+                name="tuned_nearest",
+                fields=["embedding"],
+                m=16,
+                ef_construction=64,
+                opclasses=["halfvec_cosine_ops"],
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.encoder_id}#{self.chunk_id}"
+
+
 class TermCount(models.Model):
     """In how many chunks of a workspace a word stands: the sum over its rows.
 

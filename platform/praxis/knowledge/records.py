@@ -22,6 +22,7 @@ from django.utils.translation import gettext as _
 
 from praxis.accounts.models import User
 from praxis.assistants.language_model import embed
+from praxis.knowledge import encoders
 from praxis.knowledge.chunking import Splitter
 from praxis.knowledge.content import content_changed, revise
 from praxis.knowledge.ingestion import check_width, chunk_of, embedded_text, tell_ready
@@ -87,13 +88,12 @@ def put_record(
     document = Document(corpus=corpus, key=key, title=clean_line(title)[:255] or key)
     spans = Splitter().split(reading.text, 0, reading.blocks, [])
     texts = [reading.text[span.start : span.end] for span in spans]
-    vectors = embed(
-        [
-            embedded_text(document, span.heading, text)
-            for span, text in zip(spans, texts, strict=True)
-        ]
-    )
+    embedded = [
+        embedded_text(document, span.heading, text) for span, text in zip(spans, texts, strict=True)
+    ]
+    vectors = embed(embedded)
     check_width(vectors)
+    by_tuned = encoders.embed_by_tuned(corpus.workspace_id, embedded)
     stored = default_storage.save(
         f"knowledge/{corpus.workspace_id}/{uuid.uuid4().hex}", ContentFile(content)
     )
@@ -103,6 +103,7 @@ def put_record(
     kept = False
     try:
         with transaction.atomic():
+            encoders.writing(corpus.workspace_id)
             # One write at a time per corpus decides about version numbers.
             locked = Corpus.objects.select_for_update(no_key=True).get(pk=corpus.pk)
             if same := _current(locked, key, digest):
@@ -129,10 +130,11 @@ def put_record(
                 ready_at=Now(),
             )
             Chunk.objects.filter(version__document=document).delete()
-            Chunk.objects.bulk_create(
+            chunks = Chunk.objects.bulk_create(
                 chunk_of(version, span, text, vector)
                 for span, text, vector in zip(spans, texts, vectors, strict=True)
             )
+            encoders.keep_up(corpus.workspace_id, chunks, embedded, by_tuned)
             Document.objects.filter(pk=document.pk).update(current_version=version)
             content_changed(locked.pk)
             tell_ready(version, num_chunks=len(spans))

@@ -26,6 +26,7 @@ from praxis.accounts.models import Workspace
 from praxis.assistants.contract import ModelUnavailable, Passage
 from praxis.assistants.language_model import embed, rerank
 from praxis.knowledge.access import access_keys, corpora_of
+from praxis.knowledge.encoders import encoder_in_use
 from praxis.knowledge.fulltext import cjk_share, searchable
 from praxis.knowledge.fusion import by_rank, by_score, normalised
 from praxis.knowledge.rewriting import standing_alone
@@ -101,6 +102,8 @@ class Explanation:
     """Of both legs, best first; the passages are the first of these that are relevant enough."""
     exact: bool = False
     """Whether every vector was compared, without the index."""
+    encoder: str = ""
+    """The tuned encoder that was searched by; empty for the shipped one."""
     words_only: bool = False
     """Whether the embedding server did not answer."""
     milliseconds: Mapping[str, float] = field(default_factory=dict)
@@ -117,6 +120,7 @@ class Explanation:
             "chunks": self.words.num_chunks if self.words else 0,
             "candidates": [_as_dict(found) for found in self.candidates],
             "exact": self.exact,
+            "encoder": self.encoder or None,
             "words_only": self.words_only,
             "milliseconds": dict(self.milliseconds),
         }
@@ -189,40 +193,49 @@ def search(
 # Each leg holds the caller's rights itself. It is a join on a unique key with conditions whose
 # selectivity is known, so that the planner walks the vector index in order and looks each neighbour
 # up (`hnsw.iterative_scan` lets the walk go on until enough of them pass).
-_READABLE = """
+_CHUNKS = """
     knowledge_chunk c
     JOIN knowledge_document d ON d.current_version_id = c.version_id
-    WHERE c.workspace_id = %(workspace)s AND d.corpus_id = ANY(%(corpora)s)
+"""
+_MAY_BE_READ = """
+    c.workspace_id = %(workspace)s AND d.corpus_id = ANY(%(corpora)s)
     AND (c.access = '{}' OR c.access && %(access)s::varchar[])
     AND (%(filters)s::jsonb IS NULL OR NOT EXISTS (
         SELECT FROM jsonb_each(%(filters)s::jsonb) wanted
         WHERE NOT coalesce(wanted.value @> (c.metadata -> wanted.key), false)
     ))
 """
-_WALKED = f"""
-    SELECT c.id FROM {_READABLE} AND %(vector)s::halfvec IS NOT NULL
-    ORDER BY c.embedding <=> %(vector)s::halfvec LIMIT %(num_candidates)s
+# The vectors of the shipped encoder are the chunks' own; those of a tuned one lie beside them.
+_TUNED = """
+    JOIN knowledge_tunedvector t ON t.chunk_id = c.id AND t.encoder_id = %(encoder)s
+"""
+
+
+def _statement(*, tuned: bool, walk: bool) -> str:
+    """Both legs' candidates with both scores; the parts are this module's constants.
+
+    `walk` the vector index, or compare every vector.
+    """
+    vectors = _TUNED if tuned else ""
+    distance = f"{'t' if tuned else 'c'}.embedding <=> %(vector)s::halfvec"
+    readable = f"{_CHUNKS} {vectors} WHERE {_MAY_BE_READ} AND %(vector)s::halfvec IS NOT NULL"
+    if walk:
+        nearest = f"""
+    SELECT c.id FROM {readable} ORDER BY {distance} LIMIT %(num_candidates)s
 """  # noqa: S608
-_COMPARED = f"""
-    SELECT id FROM (
-        SELECT c.id, c.embedding <=> %(vector)s::halfvec AS distance
-        FROM {_READABLE} AND %(vector)s::halfvec IS NOT NULL
-        OFFSET 0
-    ) readable
+    else:
+        nearest = f"""
+    SELECT id FROM (SELECT c.id, {distance} AS distance FROM {readable} OFFSET 0) readable
     ORDER BY distance, id LIMIT %(num_candidates)s
 """  # noqa: S608
-
-
-def _statement(nearest: str) -> str:
-    """Both legs' candidates with both scores; the parts are this module's constants."""
     return f"""
 WITH nearest AS MATERIALIZED ({nearest}), worded AS MATERIALIZED (
-    SELECT c.id FROM {_READABLE}
+    SELECT c.id FROM {_CHUNKS} WHERE {_MAY_BE_READ}
     AND c.search @@ %(selective)s::tsquery
     ORDER BY c.terms <#> %(weights)s::sparsevec, c.id LIMIT %(num_candidates)s
 )
 SELECT c.id, c.version_id, d.id, d.corpus_id, d.title, c.heading, c.text, c.start,
-       c."end", c.page, 1 - (c.embedding <=> %(vector)s::halfvec),
+       c."end", c.page, %(shift)s::float + %(scale)s::float * (1 - ({distance})),
        coalesce(-(c.terms <#> %(weights)s::sparsevec), 0),
        coalesce((SELECT avg((c.search @@ quote_literal(word)::tsquery)::int)
                  FROM unnest(%(lexemes)s::text[]) word), 0)::float,
@@ -232,18 +245,25 @@ FROM (SELECT id FROM nearest UNION SELECT id FROM worded) candidate
 JOIN knowledge_chunk c ON c.id = candidate.id
 JOIN knowledge_document d ON d.current_version_id = c.version_id
 JOIN knowledge_documentversion v ON v.id = c.version_id
+{f"LEFT {vectors.strip()}" if vectors else ""}
 """  # noqa: S608
 
 
-_WALK, _COMPARE = _statement(_WALKED), _statement(_COMPARED)
+_STATEMENTS = {
+    (tuned, walk): _statement(tuned=tuned, walk=walk)
+    for tuned in (False, True)
+    for walk in (False, True)
+}
 
 
 def _candidates(principal: Principal, explanation: Explanation) -> Explanation:
     """The same explanation with the candidates of both legs, fused."""
     settings, workspace = explanation.settings, principal.workspace
+    encoder = encoder_in_use(workspace.pk)
     started = time.perf_counter()
     try:
-        vector = str(embed([explanation.searched])[0])
+        name = encoder.served_name if encoder else ""
+        vector = str(embed([explanation.searched], model=name)[0])
     except ModelUnavailable as error:
         logger.warning("Searching by words only: %s", error)
         vector = None
@@ -263,17 +283,21 @@ def _candidates(principal: Principal, explanation: Explanation) -> Explanation:
             "access": access_keys(principal),
             "filters": _filters(settings.filters),
             "vector": vector,
+            "encoder": encoder.pk if encoder else None,
+            "scale": encoder.cosine_scale if encoder else 1.0,
+            "shift": encoder.cosine_shift if encoder else 0.0,
             "weights": words.vector,
             "selective": words.selective_query,
             "lexemes": words.lexemes,
             "num_candidates": settings.num_candidates,
         }
-        cursor.execute(_COMPARE if exact else _WALK, parameters)
+        tuned = encoder is not None
+        cursor.execute(_STATEMENTS[tuned, not exact], parameters)
         rows = cursor.fetchall()
         if not exact and sum(row[13] for row in rows) < settings.num_candidates:
             # The walk gave up before it met enough chunks that pass: few of many are readable.
             exact = True
-            cursor.execute(_COMPARE, parameters)
+            cursor.execute(_STATEMENTS[tuned, False], parameters)
             rows = cursor.fetchall()
     searched = time.perf_counter()
     candidates = _weighed(_fused(rows, settings), words)
@@ -282,6 +306,7 @@ def _candidates(principal: Principal, explanation: Explanation) -> Explanation:
         words=words,
         candidates=candidates,
         exact=exact,
+        encoder=encoder.served_name if encoder else "",
         words_only=vector is None,
         milliseconds={
             "embed": _milliseconds(embedded - started),

@@ -216,6 +216,7 @@ def _start_model_server(supervisor: Supervisor, var: Path, addresses: dict[str, 
         *(sys.executable, "-m", "modeling.inference.server"),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--models-dir", str(var / "models"), "--adapters-dir", str(var / "adapters")),
+        *("--encoders-dir", str(var / "encoders")),
         *("--api-key-env", "PRAXIS_LLM_KEY"),
         *(part for flag, value in chosen.items() if value for part in (flag, value)),
         env={

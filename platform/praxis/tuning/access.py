@@ -9,6 +9,7 @@ from django.shortcuts import get_object_or_404
 
 from praxis.accounts.access import Principal
 from praxis.accounts.models import Role
+from praxis.knowledge.models import Encoder
 from praxis.tuning.models import Adapter, Dataset, DatasetVersion, TuningRun
 
 
@@ -50,3 +51,13 @@ def get_adapter(principal: Principal, adapter_id: UUID) -> Adapter:
     )
     principal.require(Role.ADMIN)
     return adapter
+
+
+def get_encoder(principal: Principal, encoder_id: UUID) -> Encoder:
+    encoder = get_object_or_404(
+        Encoder.objects.select_related("workspace", "job", "indexing", "created_by"),
+        workspace=principal.workspace,
+        pk=encoder_id,
+    )
+    principal.require(Role.ADMIN)
+    return encoder

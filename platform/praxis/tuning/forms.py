@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from praxis.accounts.models import Workspace
 from praxis.assistants.registry import all_assistants
+from praxis.tuning.encoders import Choices as EncoderChoices
 from praxis.tuning.models import DatasetVersion, TuningRun
 from praxis.tuning.runs import Choices
 
@@ -199,6 +200,55 @@ class LaunchForm(forms.Form):
             schedule=data["schedule"],
             max_tokens=data["max_tokens"],
             evaluation_share=data["evaluation_share"],
+        )
+
+
+class EncoderForm(forms.Form):
+    """One encoder to be tuned for the workspace's search."""
+
+    name = forms.CharField(
+        label=_("Name of the encoder"),
+        max_length=60,
+        validators=[
+            RegexValidator(
+                r"^[a-z0-9][a-z0-9-]*\Z",
+                _("Use lower-case letters, digits and hyphens, such as refunds-2."),
+            )
+        ],
+        help_text=_("Lower-case letters, digits and hyphens, such as refunds-2."),
+    )
+    from_documents = forms.IntegerField(
+        label=_("Pairs from the documents"),
+        min_value=0,
+        max_value=10_000,
+        initial=1000,
+        help_text=_(
+            "At most so many, beside the golden questions and what people said of answers. "
+            "A thousand take about a quarter of an hour on two cores."
+        ),
+    )
+    epochs = forms.FloatField(
+        label=_("Passes over the pairs"),
+        min_value=0.1,
+        max_value=20,
+        initial=2,
+        help_text=_("One to three passes; more learns the pairs by heart."),
+    )
+    learning_rate = forms.FloatField(
+        label=_("Learning rate"),
+        min_value=1e-7,
+        max_value=1e-2,
+        initial=2e-5,
+        widget=forms.NumberInput(attrs={"step": "any"}),
+        help_text=_("Highest rate after the warm-up. Encoders usually take 0.00001 to 0.0001."),
+    )
+
+    def choices(self) -> EncoderChoices:
+        data = self.cleaned_data
+        return EncoderChoices(
+            epochs=data["epochs"],
+            learning_rate=data["learning_rate"],
+            from_documents=data["from_documents"],
         )
 
 

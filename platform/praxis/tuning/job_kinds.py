@@ -2,39 +2,30 @@
 
 import logging
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from modeling.weights.assemble import WeightsMissing
 from modeling.weights.manifest import write_json
 from praxis.integrations.events import emit
-from praxis.jobs.models import JobMetric
 from praxis.jobs.registry import job_kind
-from praxis.jobs.running import (
-    Interrupted,
-    JobCancelled,
-    JobPaused,
-    JobRun,
-    PermanentFailure,
-    Retry,
-    WorkerStopping,
-)
-from praxis.tuning import adapters, trainer
+from praxis.jobs.running import Interrupted, JobRun, PermanentFailure
+from praxis.tuning import adapters, trainer, training_process
 from praxis.tuning.bases import prepare_training_base, tokenizer_of
 from praxis.tuning.datasets import examine, write_usable_lines
+from praxis.tuning.encoder_jobs import index_encoder, train_encoder
 from praxis.tuning.models import Adapter, DatasetVersion, TuningRun
 from praxis.tuning.runs import Choices, files_of, recipe_of
+
+__all__ = ["examine_dataset", "index_encoder", "train_adapter", "train_encoder"]
 
 logger = logging.getLogger(__name__)
 
 PREPARING = gettext_noop("Preparing the base model")
 READING = gettext_noop("Reading the data set")
-TRAINING = gettext_noop("Training")
 EXPORTING = gettext_noop("Exporting the adapter")
 REGISTERING = gettext_noop("Registering the adapter")
 LOADING = gettext_noop("Loading the adapter into the model server")
@@ -42,14 +33,9 @@ LOADING = gettext_noop("Loading the adapter into the model server")
 STAGES = {
     "preparing": PREPARING,
     "tokenising": READING,
-    "training": TRAINING,
+    "training": training_process.TRAINING,
     "exporting": EXPORTING,
 }
-
-LOCK_SECONDS = 150
-"""How long the trainer of a killed worker may take to save its last checkpoint and leave."""
-# Whether these are tried again by themselves; every other cause needs a person first.
-_PASSING_CAUSES = ("unexpected", "")
 
 
 @job_kind("tuning.examine", queue="ingest", max_attempts=3)
@@ -143,91 +129,7 @@ def _train(run: JobRun, tuning_run: TuningRun) -> None:
         output_dir=str(files.output),
     )
     write_json(files.recipe, recipe.to_dict())
-    deadline = time.monotonic() + LOCK_SECONDS
-    while (exit_code := _follow_trainer(run, files)) == trainer.LOCKED:
-        if time.monotonic() > deadline:
-            raise Retry(_("The trainer of an earlier attempt is still saving its checkpoint."))
-        time.sleep(1)
-    if exit_code == 0 and files.result.is_file():
-        return
-    run.check()
-    _raise_for(exit_code, trainer.read_failure(files))
-
-
-def _follow_trainer(run: JobRun, files: trainer.RunFiles) -> int:
-    process = trainer.start(files, source_root=settings.BASE_DIR)
-
-    def check() -> None:
-        try:
-            run.check()
-        except JobCancelled:
-            trainer.cancel(process, files)
-            raise
-        except JobPaused:
-            trainer.stop(process, trainer.PAUSE_SECONDS)
-            raise
-        except WorkerStopping:
-            trainer.stop(process, trainer.STOP_SECONDS)
-            raise
-
-    return trainer.follow(
-        process,
-        files,
-        on_metrics=lambda lines: _store_metrics(run, lines),
-        on_state=lambda phase, message: _show_phase(run, phase),
-        check=check,
-    )
-
-
-def _store_metrics(run: JobRun, lines: list[dict[str, Any]]) -> None:
-    """One row per step. The evaluation after a step has a line of its own, without loss or speed."""
-    with run.transaction():
-        steps = {line["step"] for line in lines}
-        by_step: dict[int, dict[str, Any]] = {step: {} for step in steps}
-        by_step |= JobMetric.objects.filter(job=run.job, step__in=steps).values_list(
-            "step", "values"
-        )
-        for line in lines:
-            by_step[line["step"]] |= {
-                name: value
-                for name, value in line.items()
-                if name != "step"
-                and value is not None
-                and not (name == "tokens_per_second" and value == 0)
-            }
-        JobMetric.objects.bulk_create(
-            [JobMetric(job=run.job, step=step, values=values) for step, values in by_step.items()],
-            update_conflicts=True,
-            unique_fields=["job", "step"],
-            update_fields=["values", "at"],
-        )
-    last = lines[-1]
-    run.progress(last["step"], last.get("steps"), unit=gettext_noop("steps"), stage=TRAINING)
-
-
-def _show_phase(run: JobRun, phase: str) -> None:
-    if stage := STAGES.get(phase):
-        run.progress(run.job.done, run.job.total, stage=stage)
-
-
-def _raise_for(exit_code: int, failure: trainer.Failure) -> None:
-    """Turn the trainer's end without a result into what becomes of the job."""
-    if exit_code == trainer.STOPPED_TO_RESUME:
-        raise Retry(_("The training was interrupted and goes on from its last checkpoint."), 5)
-    if exit_code < 0:
-        raise Retry(
-            _(
-                "The trainer was killed (signal %(signal)d), for example because memory ran out; "
-                "it goes on from its last checkpoint."
-            )
-            % {"signal": -exit_code}
-        )
-    sentence = _("The training stopped: %(reason)s") % {
-        "reason": failure.message or _("exit code %(code)d, see its log") % {"code": exit_code}
-    }
-    if failure.code in _PASSING_CAUSES:
-        raise Retry(sentence)
-    raise PermanentFailure(sentence)
+    training_process.run_to_its_end(run, files, module="modeling.training.run", stages=STAGES)
 
 
 def _register(run: JobRun, tuning_run: TuningRun) -> Adapter:

@@ -180,3 +180,9 @@ def progress_of(run: TuningRun, after: int) -> dict[str, Any]:
         "finished": run.job.is_finished,
         "more": more,
     }
+
+
+def newest_point(job_id: uuid.UUID) -> dict[str, Any]:
+    """What a job measured last; empty before the first time."""
+    newest = JobMetric.objects.filter(job=job_id).order_by("-step").first()
+    return {"step": newest.step, **newest.values} if newest else {}

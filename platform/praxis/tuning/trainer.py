@@ -77,13 +77,16 @@ class RunFiles:
         return self.output / "CANCEL"
 
 
-def start(files: RunFiles, *, source_root: Path) -> subprocess.Popen[bytes]:
-    """Start the trainer on the recipe that lies in `files`; it dies with the calling thread."""
+def start(files: RunFiles, *, module: str, source_root: Path) -> subprocess.Popen[bytes]:
+    """Start the trainer on the recipe that lies in `files`; it dies with the calling thread.
+
+    `module` is run with `--recipe`, and speaks as `modeling.training.run` does.
+    """
     files.output.mkdir(parents=True, exist_ok=True)
     files.cancel.unlink(missing_ok=True)
     with files.log.open("ab") as log:
         process = start_process(
-            [sys.executable, "-m", "modeling.training.run", "--recipe", str(files.recipe)],
+            [sys.executable, "-m", module, "--recipe", str(files.recipe)],
             stdout=log,
             # Threads that spin while they wait make training three times slower beside a busy chat.
             env={

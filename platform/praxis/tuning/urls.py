@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from praxis.tuning import views
+from praxis.tuning import encoder_views, views
 
 app_name = "tuning"
 urlpatterns = [
@@ -22,5 +22,11 @@ urlpatterns = [
     path("adapters/", views.adapters, name="adapters"),
     path("adapters/<uuid:adapter_id>/promote/", views.promote, name="promote"),
     path("adapters/<uuid:adapter_id>/retire/", views.retire, name="retire"),
+    path("encoders/", encoder_views.encoders, name="encoders"),
+    path("encoders/return/", encoder_views.go_back, name="encoder_return"),
+    path("encoders/<uuid:encoder_id>/", encoder_views.encoder, name="encoder"),
+    path("encoders/<uuid:encoder_id>/status/", encoder_views.status, name="encoder_status"),
+    path("encoders/<uuid:encoder_id>/use/", encoder_views.use, name="encoder_use"),
+    path("encoders/<uuid:encoder_id>/retire/", encoder_views.retire, name="encoder_retire"),
     path("assistants/<slug:assistant>/return/", views.go_back, name="go_back"),
 ]

@@ -18,6 +18,7 @@ from praxis.accounts.models import Role, User, Workspace
 from praxis.jobs.models import Job, JobState
 from praxis.jobs.running import JobRun, Retry
 from praxis.jobs.services import enqueue
+from praxis.knowledge.encoders import encoder_in_use
 from praxis.knowledge.models import Chunk, Corpus, Document, SearchProfile
 from praxis.knowledge.search import search
 from praxis.knowledge.search_settings import SearchSettings
@@ -198,13 +199,14 @@ def start_run(
         raise GoldenRefused(
             _("The golden set is empty. Mark what a question should find, then score it.")
         )
+    encoder = encoder_in_use(workspace.pk)
     with transaction.atomic():
         run = GoldenRun.objects.create(
             workspace=workspace,
             origin=origin,
             tried=tried.to_dict() if tried else None,
             stored=_stored_settings(workspace),
-            encoder=settings.EMBEDDING_MODEL,
+            encoder=encoder.served_name if encoder else settings.EMBEDDING_MODEL,
             content_version=content_version(workspace),
             created_by=by,
         )
@@ -221,7 +223,7 @@ def start_run(
 
 
 def settings_changed(workspace: Workspace, *, by: User | None) -> None:
-    """Score the golden set, if there is one, after a change of the stored settings."""
+    """Score the golden set, if there is one, after a change of the stored settings or the encoder."""
     with contextlib.suppress(GoldenRefused):
         start_run(workspace=workspace, origin=GoldenRun.Origin.SETTINGS, by=by)
 

@@ -9,14 +9,18 @@ import pytest
 from django.core.files.base import ContentFile
 
 from modeling.training.tests.conftest import conversation, model_dir
+from modeling.weights.manifest import MANIFEST_NAME, sha256_of, write_manifest
 from praxis.accounts.access import Principal
 from praxis.accounts.models import User
 from praxis.assistants import registry
 from praxis.assistants.contract import Assistant, Chain, Done, Event, Proposal, Token, Turn
 from praxis.jobs.models import Job
+from praxis.knowledge.models import Encoder
+from praxis.tuning import encoders
 from praxis.tuning.datasets import store_upload
 from praxis.tuning.models import DatasetVersion, TuningRun
 from praxis.tuning.runs import Choices, launch
+from tests.fakes import ModelServer
 
 __all__ = ["model_dir"]
 
@@ -100,3 +104,27 @@ def make_run(principal: Principal, version: DatasetVersion) -> Callable[..., Tun
 @pytest.fixture
 def job_of() -> Callable[[TuningRun], Job]:
     return lambda run: Job.objects.get(pk=run.job_id)
+
+
+def make_trained(
+    principal: Principal, model_server: ModelServer, settings: Any, name: str
+) -> Encoder:
+    """As its training leaves an encoder, but for the weights, which only the server needs."""
+    encoder = Encoder.objects.create(
+        workspace=principal.workspace,
+        name=name,
+        recipe={},
+        base=settings.EMBEDDING_MODEL,
+        state=Encoder.State.TRAINED,
+        sha256="0" * 64,
+    )
+    folder = encoders.directory_of(encoder)
+    folder.mkdir(parents=True)
+    names = ["modules.json", "config.json", "model.safetensors"]
+    for file in names:
+        (folder / file).write_text(name)
+    write_manifest(folder, names, dimension=384)
+    encoder.sha256 = sha256_of(folder / MANIFEST_NAME)
+    encoder.save()
+    model_server.encoders.add(encoder.served_name)
+    return encoder

@@ -8,6 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from praxis.accounts.models import User, Workspace
+from praxis.knowledge.models import Encoder
 from praxis.tuning.models import Adapter, TuningRun
 
 ClientFor = Callable[[User], Client]
@@ -20,6 +21,7 @@ def addresses(make_run: Callable[..., TuningRun], workspace: Workspace) -> list[
     adapter = Adapter.objects.create(
         workspace=workspace, name=run.adapter_name, run=run, directory=run.adapter_name, size=1
     )
+    encoder = Encoder.objects.create(workspace=workspace, name="nearer", recipe={}, base="b")
     version = run.dataset_version
     objects: dict[str, list[Any]] = {
         "index": [],
@@ -39,8 +41,14 @@ def addresses(make_run: Callable[..., TuningRun], workspace: Workspace) -> list[
         "promote": [adapter.pk],
         "retire": [adapter.pk],
         "go_back": [run.assistant],
+        "encoders": [],
+        "encoder_return": [],
+        "encoder": [encoder.pk],
+        "encoder_status": [encoder.pk],
+        "encoder_use": [encoder.pk],
+        "encoder_retire": [encoder.pk],
     }
-    posts = {"promote", "retire", "go_back"}
+    posts = {"promote", "retire", "go_back", "encoder_return", "encoder_use", "encoder_retire"}
     return [
         ("post" if name in posts else "get", reverse(f"tuning:{name}", args=[workspace.slug, *ids]))
         for name, ids in objects.items()
@@ -89,6 +97,6 @@ def test_an_id_of_another_workspace_is_not_found_in_ones_own(
         for method, path in addresses
         if any(len(part) == 36 for part in path.split("/"))
     ]
-    assert len(with_ids) == 9
+    assert len(with_ids) == 13
     answers = {path: getattr(client, method)(path).status_code for method, path in with_ids}
     assert set(answers.values()) == {404}, answers

@@ -11,8 +11,10 @@ from praxis.accounts.access import Principal
 from praxis.accounts.models import Role, User
 from praxis.integrations.keys import create_key
 from praxis.jobs.models import JobMetric, JobState
+from praxis.jobs.running import run_job
 from praxis.tuning.models import Adapter, TuningRun
-from praxis.tuning.tests.conftest import SLUG, jsonl
+from praxis.tuning.tests.conftest import SLUG, jsonl, make_trained
+from tests.fakes import ModelServer
 
 MakeClient = Callable[..., Client]
 BOTH = ("tuning:read", "tuning:write")
@@ -147,3 +149,46 @@ def test_an_adapter_is_promoted_over_rest(
     )
     assert refused.status_code == 409
     assert "MANIFEST.json" in refused.json()["error"]["message"]
+
+
+def test_a_program_tunes_an_encoder_and_lets_search_go_over(
+    api: MakeClient, principal: Principal, model_server: ModelServer, settings: Any
+) -> None:
+    settings.TUNING_ENCODER = "base"
+    client = api()
+    body = {"name": "nearer", "from_documents": 100}
+    started = client.post("/api/v1/tuning/encoders", body, content_type="application/json")
+    assert started.status_code == 201
+    made = started.json()
+    assert (made["state"], made["job"]["state"], made["in_use"]) == ("training", "queued", False)
+    again = client.post("/api/v1/tuning/encoders", body, content_type="application/json")
+    assert again.status_code == 422 and "exists already" in again.json()["error"]["message"]
+    address = f"/api/v1/tuning/encoders/{made['id']}"
+    refused = client.post(f"{address}/promote")
+    assert refused.status_code == 409 and "not trained yet" in refused.json()["error"]["message"]
+    assert client.post(f"{address}/cancel").json()["job"]["state"] == "cancelled"
+
+    trained = make_trained(principal, model_server, settings, "further")
+    address = f"/api/v1/tuning/encoders/{trained.pk}"
+    assert client.post(f"{address}/promote").json()["indexing"]["state"] == "queued"
+    trained.refresh_from_db()
+    assert trained.indexing_id is not None
+    run_job(trained.indexing_id)
+    listed = client.get("/api/v1/tuning/encoders").json()
+    assert listed["in_use"]["encoder"] == str(trained.pk)
+    assert [(one["name"], one["in_use"]) for one in listed["items"]] == [
+        ("further", True),
+        ("nearer", False),
+    ]
+    assert client.post(f"{address}/retire").status_code == 409
+    assert client.post("/api/v1/tuning/encoders/return").json()["encoder"] is None
+    assert client.post(f"{address}/retire").json()["state"] == "retired"
+
+
+def test_encoders_ask_for_the_scope_and_the_role(api: MakeClient) -> None:
+    for client in (api(["chat"]), api(role=Role.MEMBER)):
+        assert client.get("/api/v1/tuning/encoders").status_code == 403
+        body = {"name": "nearer"}
+        answer = client.post("/api/v1/tuning/encoders", body, content_type="application/json")
+        assert answer.status_code == 403
+        assert client.post("/api/v1/tuning/encoders/return").status_code == 403
