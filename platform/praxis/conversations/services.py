@@ -544,8 +544,11 @@ def delete(*, principal: Principal, conversation: Conversation) -> None:
     require_own_or(principal, conversation, Role.ADMIN)
     stop_answers(conversation)
     with transaction.atomic():
-        # A turn that has just ended may be writing its vectors: they are waited for, so that they
-        # are among what is deleted, and none is written afterwards.
+        # First the conversation, as whoever stores an answer does, or the two could wait for each
+        # other. A turn that has just ended may be writing its vectors: they are waited for, so that
+        # they are among what is deleted, and none is written afterwards.
+        if not Conversation.objects.select_for_update().filter(pk=conversation.pk).exists():
+            return  # somebody else deleted it at the same time
         list(conversation.messages.select_for_update().order_by("pk").values_list("pk"))
         record(principal, "conversation.delete", conversation, assistant=conversation.assistant)
         conversation.delete()
