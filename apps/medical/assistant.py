@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -406,12 +407,7 @@ def _for_questions(chain: Chain) -> Chain:
     def propose(turn: Turn) -> Proposal | None:
         return chain.propose(turn) if is_document_question(turn) else None
 
-    return Chain(
-        name=chain.name,
-        propose=propose,
-        deterministic=chain.deterministic,
-        documents=chain.documents,
-    )
+    return replace(chain, propose=propose)
 
 
 def abstain(turn: Turn) -> Iterator[Event]:
