@@ -15,7 +15,8 @@ from praxis.assistants.contract import Claim, Conflict, Passage
 from praxis.assistants.sentences import content_words, denies, figures, split_sentences
 
 ALIKE = 0.6
-"""Of the words of the shorter sentence that the other one must hold, figures aside."""
+"""Of the words of the shorter sentence that the other one must hold, figures aside; where a negation
+is all the difference, of those of the longer one: "most" may not be what "some" are."""
 ON_THE_POINT = 0.5
 """Of the question's words that each sentence must hold, headings included."""
 RELEVANT = 0.5
@@ -37,10 +38,12 @@ class _Statement:
 
     @cached_property
     def quantities(self) -> dict[str, str]:
-        """Unit to figure, as digits; a unit that occurs twice tells nothing and is left out."""
+        """Unit to figure, as digits; a unit that occurs twice tells nothing and is left out, and so
+        does a figure of the title or the heading, which is a part of a name ("type 2")."""
         found: dict[str, set[str]] = {}
+        named = figures(f"{self.passage.title} {self.passage.heading}")
         for match in _QUANTITY.finditer(self.text):
-            if figure := figures(match["figure"]):
+            if figure := figures(match["figure"]) - named:
                 unit = next(iter(content_words(match["unit"] or "")), match["unit"] or "")
                 found.setdefault(unit, set()).update(figure)
         return {unit: one.pop() for unit, one in found.items() if len(one) == 1}
@@ -55,13 +58,15 @@ class _Statement:
 
     def value_against(self, other: "_Statement") -> str | None:
         """What this one says where the other one says something else; None without a difference."""
-        shorter = min(len(self.words), len(other.words))
-        if shorter < 2 or len(self.words & other.words) < ALIKE * shorter:
+        shorter, longer = sorted((len(self.words), len(other.words)))
+        shared = len(self.words & other.words)
+        if shorter < 2 or shared < ALIKE * shorter:
             return None
         for unit, figure in self.quantities.items():
             if other.quantities.get(unit, figure) != figure:
                 return f"{figure} {unit}".strip() if unit.isalpha() else f"{figure}{unit}"
-        if self.quantities == other.quantities and denies(self.text) != denies(other.text):
+        alike = self.quantities == other.quantities and shared >= ALIKE * longer
+        if alike and denies(self.text) != denies(other.text):
             return self.text
         return None
 
@@ -99,7 +104,7 @@ def _statements(passage: Passage) -> list[_Statement]:
     return [
         _Statement(passage, each.text, passage.start + each.start, passage.start + each.end)
         for each in split_sentences(passage.text)
-        if len(each.text) <= LONGEST
+        if len(each.text) <= LONGEST and not each.text.endswith(("?", "？"))
     ]
 
 
