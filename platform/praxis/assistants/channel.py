@@ -17,14 +17,18 @@ _CONTROL_TOKEN = re.compile(
     re.IGNORECASE,
 )
 _TAG = re.compile(
-    r"<(/?\s*(?:documents?|earlier|summary|system|user|assistant|tool\w*|instructions?)\b[^<>\n]*)>",
+    r"<(\s*/?\s*(?:documents?|earlier|summary|system|user|assistant|tool\w*|instructions?)\b[^<>\n]*)>",
     re.IGNORECASE,
 )
 
 
 def without_control_tokens(text: str) -> str:
     """The text with the control tokens of chat templates written in other brackets."""
-    return _CONTROL_TOKEN.sub(lambda match: f"‹{match[match.lastindex or 0]}›", text)
+    while (
+        changed := _CONTROL_TOKEN.sub(lambda match: f"‹{match[match.lastindex or 0]}›", text)
+    ) != text:
+        text = changed  # one may stand inside another
+    return text
 
 
 def as_data(text: str) -> str:
