@@ -1,6 +1,7 @@
 """A BERT encoder small enough to train in a second, made here."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ def _write_tokenizer(folder: Path) -> int:
     return len(vocabulary)
 
 
-def _config(vocab_size: int, width: int, **more: object) -> BertConfig:
+def _config(vocab_size: int, width: int, **more: Any) -> BertConfig:
     return BertConfig(
         vocab_size=vocab_size,
         hidden_size=width,

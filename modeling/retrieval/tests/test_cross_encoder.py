@@ -65,7 +65,7 @@ def test_the_server_answers_in_its_order_under_its_name(folder: Path) -> None:
         while service.describe()["state"] == "loading":
             await asyncio.sleep(0.01)
         assert service.describe() == {"state": "ready", "model": folder.name}
-        request = RerankRequest(query=QUESTION, documents=PASSAGES, top_n=2)
+        request = RerankRequest(query=QUESTION, documents=list(PASSAGES), top_n=2)
         answer = await service.answer(request)
         await service.stop()
         return answer

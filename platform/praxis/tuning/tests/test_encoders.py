@@ -136,7 +136,7 @@ def test_an_encoder_is_trained_on_what_the_workspace_knows_and_judged(
     )
     assert page.status_code == 200 and page.context["encoder"].name == "nearer"
     encoder = Encoder.objects.get()
-    assert run_job(encoder.job_id)
+    assert encoder.job_id is not None and run_job(encoder.job_id)
     encoder = Encoder.objects.select_related("job", "workspace").get()
     assert (encoder.job.state, encoder.job.message) == (JobState.SUCCEEDED, "")  # type: ignore[union-attr]
     assert encoder.state == Encoder.State.TRAINED
@@ -158,7 +158,8 @@ def test_too_few_pairs_are_refused_in_a_sentence(
 ) -> None:
     add_document("one.md", "# Lamp\n\nThe lamp costs ten euros.")
     encoder = encoders.launch(principal=principal, name="poor", choices=encoders.Choices())
-    run_job(encoder.job_id)  # type: ignore[arg-type]
+    assert encoder.job_id is not None
+    run_job(encoder.job_id)
     job = Job.objects.get(pk=encoder.job_id)
     assert job.state == JobState.FAILED
     assert "pairs of a question and its passage were found; at least 16" in job.message
