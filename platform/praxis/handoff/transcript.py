@@ -2,7 +2,6 @@
 
 from smtplib import SMTPException
 
-from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage
 from django.core.validators import validate_email
@@ -15,6 +14,7 @@ from praxis.conversations.models import Conversation
 from praxis.conversations.refusals import MessageRefused, NotNow
 from praxis.conversations.services import shown_messages
 from praxis.handoff.mail import mail_is_configured
+from praxis.rate_limits import allowed
 
 TRANSCRIPTS = 3
 """That one conversation may be mailed within `TRANSCRIPTS_SECONDS`, to whatever addresses."""
@@ -42,10 +42,12 @@ def mail_transcript(*, principal: Principal, conversation: Conversation, address
     messages = shown_messages(conversation)
     if not messages:
         raise NotNow(_("Nothing was said in this conversation yet."))
-    if not (
-        _within(f"transcript:conversation:{conversation.pk}", TRANSCRIPTS)
-        and _within(f"transcript:{principal.workspace.pk}:{_who(principal)}", TRANSCRIPTS_OF_PERSON)
+    for whose, limit in (
+        (f"conversation:{conversation.pk}", TRANSCRIPTS),
+        (f"{principal.workspace.pk}:{_who(principal)}", TRANSCRIPTS_OF_PERSON),
     ):
+        if allowed(f"transcript:{whose}", limit=limit, seconds=TRANSCRIPTS_SECONDS):
+            continue
         raise NotNow(_("The transcript was mailed several times already. Try again in an hour."))
     mail = EmailMessage(
         subject=_("Your conversation with: %(title)s") % {"title": conversation.assistant_title},
@@ -61,8 +63,3 @@ def mail_transcript(*, principal: Principal, conversation: Conversation, address
 
 def _who(principal: Principal) -> str:
     return str(principal.user.pk) if principal.user else principal.visitor_key
-
-
-def _within(key: str, limit: int) -> bool:
-    cache.add(key, 0, timeout=TRANSCRIPTS_SECONDS)
-    return cache.incr(key) <= limit
