@@ -35,3 +35,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
         if assistant.urls
     ),
 ]
+
+handler403 = "praxis.error_pages.permission_denied"
+handler404 = "praxis.error_pages.page_not_found"

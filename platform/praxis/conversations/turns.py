@@ -19,7 +19,7 @@ from uuid import UUID
 
 import redis
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import IntegrityError, InterfaceError, OperationalError, connections, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
@@ -45,6 +45,7 @@ from praxis.conversations.memory import ConversationMemory, earlier_questions, e
 from praxis.conversations.models import Conversation, Message
 from praxis.conversations.redis_connection import redis_client
 from praxis.conversations.serializers import message_event
+from praxis.database import release_connections
 from praxis.handoff import transitions
 from praxis.handoff.models import Handoff
 from praxis.integrations.events import emit
@@ -189,7 +190,7 @@ class _ModelOfTurn:
 
     def _before_waiting(self) -> None:
         self._run.let_out()
-        _release_connection()
+        release_connections()
 
 
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="turn")
@@ -250,7 +251,7 @@ def _work(run: Run) -> None:
         with _lock:
             _running.pop(run.answer.pk, None)
         _places.release()
-        _release_connection()
+        release_connections()
 
 
 def _answer(run: Run) -> Done:
@@ -358,7 +359,7 @@ def _finish(run: Run, done: Done) -> None:
         streams.mark_ended(run.answer.pk)
     except redis.RedisError as error:
         logger.warning("Redis refused the end of answer %s: %s", run.answer.pk, error)
-    _release_connection()
+    release_connections()
 
 
 def _store_patiently(run: Run, done: Done) -> dict[str, Any]:
@@ -368,7 +369,7 @@ def _store_patiently(run: Run, done: Done) -> dict[str, Any]:
         try:
             return _store(run, done)
         except (OperationalError, InterfaceError):
-            _release_connection()
+            release_connections()
             if time.monotonic() > give_up_at:
                 raise
             time.sleep(1)
@@ -470,12 +471,6 @@ def _as_json(event: Event) -> dict[str, Any]:
     return result
 
 
-def _release_connection() -> None:
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            connection.close()
-
-
 # The keeper: one thread while turns run ------------------------------------------------------------
 
 
@@ -520,7 +515,7 @@ def _keep() -> None:
     finally:
         if pubsub is not None:
             pubsub.close()
-        _release_connection()
+        release_connections()
 
 
 def _runs_or_leave() -> list[Run]:
@@ -555,7 +550,7 @@ def _without_right(runs: list[Run]) -> list[Run]:
         logger.warning("The rights of running turns can't be checked now: %s", error)
         return []
     finally:
-        _release_connection()
+        release_connections()
     return [
         run
         for run in runs

@@ -264,6 +264,19 @@ def _in_use(pool: Any) -> int:
     return int(stats["pool_size"] - stats["pool_available"])
 
 
+def test_a_refused_stream_holds_no_database_connection(
+    live: ModelServer, ask: Ask, stranger: User
+) -> None:
+    live.enqueue("Secret.")
+    answer = ask("Hello")
+    pool: Any = cast(Any, connection).pool
+    connection.close()  # this thread's own, as the view does at its end
+    before = _in_use(pool)
+    page: Any = async_to_sync(connect)(stranger, answer)
+    assert "South Office" in page.content.decode(), "the page's frame asked the database"
+    assert _in_use(pool) == before
+
+
 def test_many_readers_hold_no_database_connection(
     live: ModelServer,
     me: Principal,
@@ -276,7 +289,7 @@ def test_many_readers_hold_no_database_connection(
     answer = post_message(principal=me, conversation=conversation, text="Go")
     cookies = {"session": client_for(member).cookies["session"].value}
     pool: Any = cast(Any, connection).pool
-    before = _in_use(pool)  # with those that threads of earlier tests have not given back
+    before = _in_use(pool)
 
     async def first_token(client: httpx.AsyncClient, waiting: asyncio.Barrier) -> None:
         async with client.stream("GET", address_of(answer)) as response:
