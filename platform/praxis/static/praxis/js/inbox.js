@@ -13,8 +13,13 @@ function announce(text) {
   announcer.append(line);
 }
 
+// Only when something came: whoever reads further up is left there.
+let shown = 0;
 function toEnd() {
-  timeline()?.lastElementChild?.scrollIntoView({ block: "nearest" });
+  const entries = timeline()?.children ?? [];
+  if (entries.length === shown) return;
+  shown = entries.length;
+  entries[shown - 1].scrollIntoView({ block: "nearest" });
 }
 
 // Several changes that come together are one look.
@@ -48,10 +53,27 @@ for (const kind of ["message", "owner", "note", "typing"]) {
   });
 }
 
-// A field that is being filled in is not replaced under the hands.
+// A field that is being filled in, or a menu that is open, is not replaced under the hands. What else
+// has the focus gets it again by its id; what is gone afterwards gives it to the next thing to do.
+let held = false;
 document.addEventListener("htmx:oobBeforeSwap", (event) => {
   const target = event.detail.target;
-  if (target.id === "panel-body" && target.contains(document.activeElement)) event.detail.shouldSwap = false;
+  if (!target.contains(document.activeElement)) return;
+  if (target.id === "panel-body" || target.querySelector("details[open]")) event.detail.shouldSwap = false;
+  else held = true;
+});
+document.addEventListener("htmx:afterSettle", () => {
+  if (held && document.activeElement === document.body) {
+    const next = form.querySelector("[value=reply]").disabled ? "#chat-title" : "#reply-text";
+    document.querySelector(next).focus();
+  }
+  held = false;
+});
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const menu = event.target.closest("#bar details[open]");
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
 });
 
 // The time left to the first answer goes on without asking the server.
