@@ -159,6 +159,7 @@ INSTALLED_APPS = [
     "praxis.answer_cache",
     "praxis.handoff",
     "praxis.analytics",
+    "praxis.widget",
     "praxis.integrations",
     "praxis.observability",
     "praxis.local",

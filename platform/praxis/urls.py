@@ -25,6 +25,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("w/<slug:workspace>/jobs/", include("praxis.jobs.urls")),
     path("w/<slug:workspace>/analytics/", include("praxis.analytics.urls")),
     path("w/<slug:workspace>/inbox/", include("praxis.handoff.urls")),
+    path("widget/", include("praxis.widget.urls")),
+    path("w/<slug:workspace>/widgets/", include("praxis.widget.workspace_urls")),
     path("w/<slug:workspace>/integrations/", include("praxis.integrations.urls")),
     path("w/<slug:workspace>/members/", include("praxis.accounts.urls")),
     path("w/<slug:workspace>/answer-cache/", include("praxis.answer_cache.urls")),

@@ -24,6 +24,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(420))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _database_beside_playwright() -> Iterator[None]:
+    """Playwright's loop runs in the tests' own thread, where Django would refuse the database."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        yield
+
+
 @pytest.fixture(scope="session")
 def installation() -> Iterator[Installation]:
     with running(

@@ -12,6 +12,7 @@ urlpatterns = [
     path("", views.index, name="index"),
     path("live", stream_views.live, name="live"),
     path("people/", views.people, name="people"),
+    path("name/", views.name, name="name"),
     path("settings/", views.setup, name="setup"),
     path("canned-answers/", views.save_canned_answer, name="add_canned_answer"),
     path("canned-answers/<int:answer_id>/", views.save_canned_answer, name="save_canned_answer"),

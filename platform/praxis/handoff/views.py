@@ -39,6 +39,7 @@ from praxis.handoff.transcript import mail_transcript
 from praxis.handoff.transitions import open_handoff
 
 AgentView = Callable[..., HttpResponse]
+LONGEST_NAME = 60
 
 
 # The inbox ----------------------------------------------------------------------------------------
@@ -232,6 +233,19 @@ def people(request: HttpRequest, workspace: str) -> HttpResponse:
     principal = enter_inbox(request, workspace)
     context = {"principal": principal, "colleagues": inbox.colleagues(principal)}
     return render(request, "handoff/_people.html", context)
+
+
+@login_required
+@require_POST
+def name(request: HttpRequest, workspace: str) -> HttpResponse:
+    """What visitors read as the name of this agent, in place of the name they sign in with."""
+    principal = enter_inbox(request, workspace)
+    agent = principal.user
+    assert agent is not None, "only persons enter the inbox"
+    agent.first_name, agent.last_name = request.POST.get("name", "").strip()[:LONGEST_NAME], ""
+    agent.save(update_fields=["first_name", "last_name"])
+    notes.success(request, _("Your name is stored."))
+    return redirect("handoff:index", principal.workspace.slug)
 
 
 # Setting it up ------------------------------------------------------------------------------------

@@ -19,7 +19,12 @@ from praxis.knowledge.models import Chunk, Corpus, Document, DocumentVersion
 
 
 def access_keys(principal: Principal) -> list[str]:
-    """The entries of an access list that let the principal in: its roles and itself."""
+    """The entries of an access list that let the principal in: its roles and itself.
+
+    None for an anonymous visitor: whoever made the list did not mean the public.
+    """
+    if principal.visitor_key:
+        return []
     keys = [f"role:{role.value}" for role in Role if principal.may(role)]
     if principal.user is not None:
         keys.append(f"user:{principal.user.pk}")
@@ -115,7 +120,7 @@ def searched_content(principal: Principal, assistant: str) -> SearchedContent:
     named.update(entry for access in own_lists.values_list("access", flat=True) for entry in access)
     reader = []
     if named:
-        reader = [f"role:{principal.role.value}"]
+        reader = ["visitor" if principal.visitor_key else f"role:{principal.role.value}"]
     if any(not entry.startswith("role:") for entry in named):
         reader.append(f"user:{principal.user.pk if principal.user else principal.visitor_key}")
     return SearchedContent(
