@@ -7,6 +7,7 @@ from django.views.i18n import set_language
 from praxis.accounts.views import invitation
 from praxis.assistants.registry import all_assistants
 from praxis.integrations.api import api
+from praxis.integrations.hook_views import hook
 from praxis.integrations.openai_api import openai_api
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -26,6 +27,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("w/<slug:workspace>/analytics/", include("praxis.analytics.urls")),
     path("w/<slug:workspace>/inbox/", include("praxis.handoff.urls")),
     path("widget/", include("praxis.widget.urls")),
+    path("hooks/<slug:channel>/<str:key>", hook, name="hook"),
     path("w/<slug:workspace>/widgets/", include("praxis.widget.workspace_urls")),
     path("w/<slug:workspace>/integrations/", include("praxis.integrations.urls")),
     path("w/<slug:workspace>/members/", include("praxis.accounts.urls")),

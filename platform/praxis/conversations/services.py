@@ -29,6 +29,7 @@ from praxis.conversations.models import (
 from praxis.conversations.refusals import MessageRefused, NotNow
 from praxis.conversations.serializers import conversation_to_dict, message_event
 from praxis.integrations.events import emit
+from praxis.integrations.replies import send_reply
 
 LONGEST_MESSAGE = 20_000
 LONGEST_TITLE = 120
@@ -474,6 +475,7 @@ def say_unasked(*, principal: Principal, conversation: Conversation, text: str) 
             subject=message.pk,
             data=message_event(message),
         )
+        send_reply(message)
         tell_person(conversation.pk, "message")
     return message
 
@@ -500,6 +502,7 @@ def add_words_of(agent: User, conversation: Conversation, text: str) -> Message:
         subject=message.pk,
         data=message_event(message),
     )
+    send_reply(message)
     tell_person(conversation.pk, "message")
     tell_agents(conversation.workspace_id, conversation.pk, "message")
     return message

@@ -49,6 +49,7 @@ from praxis.database import release_connections
 from praxis.handoff import transitions
 from praxis.handoff.models import Handoff
 from praxis.integrations.events import emit
+from praxis.integrations.replies import send_reply
 from praxis.knowledge.search import search
 
 logger = logging.getLogger(__name__)
@@ -426,6 +427,8 @@ def _store(run: Run, done: Done) -> dict[str, Any]:
             reason=handoff["reason"],
             message=run.answer,
         )
+    run.answer.conversation = conversation  # with the owner as it is now
+    send_reply(run.answer)
     return last
 
 

@@ -6,7 +6,7 @@ from django.http import Http404
 
 from praxis.accounts.access import Principal
 from praxis.accounts.models import Role
-from praxis.integrations.models import ApiKey, WebhookDelivery, WebhookEndpoint
+from praxis.integrations.models import ApiKey, InboundChannel, WebhookDelivery, WebhookEndpoint
 
 
 def get_key(principal: Principal, key_id: UUID) -> ApiKey:
@@ -35,3 +35,15 @@ def get_delivery(principal: Principal, delivery_id: int) -> WebhookDelivery:
         raise Http404
     principal.require(Role.ADMIN)
     return delivery
+
+
+def get_channel(principal: Principal, channel_id: UUID) -> InboundChannel:
+    channel = (
+        InboundChannel.objects.select_related("workspace", "endpoint")
+        .filter(pk=channel_id, workspace=principal.workspace)
+        .first()
+    )
+    if channel is None:
+        raise Http404
+    principal.require(Role.ADMIN)
+    return channel

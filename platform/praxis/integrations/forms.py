@@ -1,7 +1,10 @@
+from typing import Any
+
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from praxis.accounts.models import Role
+from praxis.accounts.models import Role, Workspace
+from praxis.conversations.services import offered_assistants
 from praxis.integrations.events import EVENT_NAMES
 from praxis.integrations.keys import SCOPES
 
@@ -33,3 +36,26 @@ class WebhookForm(forms.Form):
         required=False,
         help_text=_("None chosen: every event."),
     )
+
+
+class ChannelForm(forms.Form):
+    name = forms.SlugField(
+        label=_("Name"), max_length=24, help_text=_("A part of the address: letters, digits, “-”.")
+    )
+    assistant = forms.ChoiceField(label=_("Assistant"))
+    reply_url = forms.URLField(
+        label=_("Address for replies"),
+        max_length=500,
+        required=False,
+        assume_scheme="https",
+        help_text=_(
+            "Answers and agents' words are sent there as signed webhooks. Empty: answers stand in "
+            "the response to each message, and agents can't reach the person."
+        ),
+    )
+
+    def __init__(self, *args: Any, workspace: Workspace, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["assistant"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [(one.slug, str(one.title)) for one in offered_assistants(workspace)]

@@ -189,3 +189,68 @@ class WebhookAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.delivery_id}: {self.status or self.error}"
+
+
+class InboundChannel(models.Model):
+    """Where a program brings the messages of people who write elsewhere: `/hooks/<name>/<key>`."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="inbound_channels")
+    name = models.SlugField(_("name"), max_length=24)
+    assistant = models.SlugField(_("assistant"), max_length=60)
+    key = models.CharField(max_length=48, unique=True)
+    """Names the channel in its address. What proves who sends is the signature."""
+    secret_encrypted = models.BinaryField()
+    old_secret_encrypted = models.BinaryField(null=True)
+    old_secret_until = models.DateTimeField(null=True)
+    """Until when the secret before the newest is still taken."""
+    endpoint = models.OneToOneField(
+        WebhookEndpoint, models.SET_NULL, null=True, blank=True, related_name="channel"
+    )
+    """Where answers and agents' words are sent; None: answers stand in the response alone."""
+    enabled = models.BooleanField(_("enabled"), default=True)
+    num_refused = models.PositiveIntegerField(default=0)
+    """Requests to this channel's address that were not signed right, since it was made."""
+    refused_at = models.DateTimeField(null=True)
+    refused_reason = models.CharField(max_length=120, blank=True)
+    """Of the newest refusal, for whoever sets the channel up."""
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "name"], name="channel_name_once"),
+            models.CheckConstraint(
+                condition=Q(old_secret_encrypted__isnull=True, old_secret_until__isnull=True)
+                | Q(old_secret_encrypted__isnull=False, old_secret_until__isnull=False),
+                name="an_old_secret_ends",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class InboundMessage(models.Model):
+    """One signed message of a channel: it has one effect, however often it is sent."""
+
+    channel = models.ForeignKey(InboundChannel, models.CASCADE, related_name="received")
+    message_id = models.CharField(max_length=200)
+    """The sender's `webhook-id`."""
+    body_sha256 = models.CharField(max_length=64)
+    sender = models.CharField(max_length=200)
+    thread = models.CharField(max_length=200, blank=True)
+    said = models.ForeignKey("conversations.Message", models.CASCADE, related_name="+")
+    """The opened answer, or the person's message where the assistant is silent."""
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["channel", "message_id"], name="one_effect_per_id"),
+        ]
+        indexes = [
+            # The log of a channel, the newest first.
+            models.Index(fields=["channel", "-at"], name="inbound_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return self.message_id
