@@ -16,6 +16,9 @@ from praxis.tuning.serving import post, reason
 LEVELS = 8
 """Shades of a heat map above the empty one."""
 SHOWN_TOKENS = 128
+# The first look makes the form of the weights that torch reads: half a minute, several on a busy
+# machine.
+TIMEOUT = httpx.Timeout(300.0, connect=3.0)
 TEXT_BYTES = 16_000
 """Of all data sets together. No text has more tokens than bytes, and the server takes 16,384 tokens;
 a small machine reads so much English in a quarter of a minute."""
@@ -146,7 +149,7 @@ def of_datasets(versions: Sequence[DatasetVersion]) -> list[Use]:
 
 
 def _ask(act: str, body: dict[str, Any]) -> Any:
-    answer = post(act, {"model": settings.LLM_MODEL, **body})
+    answer = post(act, {"model": settings.LLM_MODEL, **body}, timeout=TIMEOUT)
     if answer.is_client_error:
         raise NoLens(reason(answer))
     if answer.is_error:

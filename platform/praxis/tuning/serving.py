@@ -46,14 +46,14 @@ def unload(name: str) -> None:
         )
 
 
-def post(act: str, body: Mapping[str, Any]) -> httpx.Response:
+def post(act: str, body: Mapping[str, Any], *, timeout: httpx.Timeout = TIMEOUT) -> httpx.Response:
     """What the server answers to one of its own endpoints. Raises `ModelUnavailable`."""
     try:
         return httpx.post(
             f"{settings.LLM_BASE_URL.rstrip('/')}/{act}",
             json=body,
             headers={"Authorization": f"Bearer {settings.LLM_API_KEY}"},
-            timeout=TIMEOUT,
+            timeout=timeout,
         )
     except httpx.TransportError as error:
         raise ModelUnavailable(_("The model server does not answer at the moment.")) from error
