@@ -20,6 +20,7 @@ import numpy as np
 from apps.customer_service.phrases import telling_words
 from apps.customer_service.schema import Intent, Service
 from apps.customer_service.tracker import Ranking
+from apps.customer_service.values import without_times
 from modeling.intents.classifier import OUT_OF_SCOPE, Floats, IntentClassifier, Prediction
 
 Embed = Callable[[Sequence[str]], list[list[float]]]
@@ -102,14 +103,14 @@ class IntentIndex:
     def _of(
         cls, told: Sequence[tuple[str, str]], corrections: Sequence[tuple[str, str]]
     ) -> "IntentIndex":
-        samples = tuple(Sample(name, text, frozenset(telling_words(text))) for name, text in told)
+        samples = tuple(Sample(name, text, frozenset(_words(text))) for name, text in told)
         counts = Counter(word for sample in samples for word in sample.words)
         rarity = {word: math.log(1 + len(samples) / count) for word, count in counts.items()}
         return cls(samples=samples, rarity=rarity, corrections=tuple(corrections))
 
     def by_words(self, text: str) -> dict[str, float]:
         """The cosine of the words, weighted by rarity, with the nearest sample of each intent."""
-        spoken = telling_words(text)
+        spoken = _words(text)
         # A word of no sample tells little: it may be a name or a typo.
         unseen = 0.5 * math.log(1 + len(self.samples))
         norm = math.sqrt(sum(self.rarity.get(word, unseen) ** 2 for word in spoken)) or 1.0
@@ -148,6 +149,10 @@ class IntentIndex:
         if tuple(corrections) == self.corrections:
             return self
         return replace(IntentIndex.of(service, corrections), _vectors=dict(self._vectors))
+
+
+def _words(text: str) -> set[str]:
+    return telling_words(without_times(text) if _FOREIGN.search(text) else text)
 
 
 def _unit(vectors: Sequence[Sequence[float]]) -> Floats:

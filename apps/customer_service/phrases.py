@@ -260,4 +260,5 @@ def without_lead_in(text: str) -> str:
             flags=re.IGNORECASE,
         ).strip()
     text = re.sub(r"[\s,]+(?:please|thanks|thank you)\W*$", "", text, flags=re.IGNORECASE)
+    text = re.sub(r"[吧啊呀哦呢]+\W*$", "", text)
     return text.strip(' \n\t"“”.,;')

@@ -422,7 +422,7 @@ def _named_before_value(slot: Slot, text: str) -> bool:
 
 
 CLAUSE = re.compile(
-    r"[.;!?]\s+|\n+|,?\s+(?:and also|and then|and|also|then|plus|oh and)\s+|[，。；！？]|还有|另外|然后"
+    r"[.;!?]\s+|\n+|,?\s+(?:and also|and then|and|also|then|plus|oh and)\s+|[，。；！？]|[,;!?](?=[\u3400-\u9fff])|还有|另外|然后"
 )
 
 

@@ -169,8 +169,8 @@ def _found(slot: Slot, match: re.Match[str], value: SlotValue, confidence: float
 
 
 _PHONE = re.compile(
-    r"(?<![\w+/.-])(?!\d{4}-\d{1,2}-\d{1,2}(?!\d)|\d{1,2}[./]\d{1,2}[./]\d{2,4}(?!\d))"  # no date
-    r"(?:\+|00)?\(?\d[\d\s()./-]{5,20}\d(?![\w-])"
+    r"(?<![A-Za-z0-9_+/.-])(?!\d{4}-\d{1,2}-\d{1,2}(?!\d)|\d{1,2}[./]\d{1,2}[./]\d{2,4}(?!\d))"  # no date
+    r"(?:\+|00)?\(?\d[\d\s()./-]{5,20}\d(?![A-Za-z0-9_-])"
 )
 
 
@@ -199,7 +199,7 @@ _CURRENCY_WORDS = {
 """Signs and words; "" for those of several currencies."""
 _CURRENCY = "|".join(sorted(map(re.escape, _CURRENCY_WORDS), key=len, reverse=True))
 _MONEY = re.compile(
-    rf"(?:(?P<before>{_CURRENCY})\s?)?(?<![\w.,])"
+    rf"(?:(?P<before>{_CURRENCY})\s?)?(?<![A-Za-z0-9_.,])"
     rf"(?P<amount>\d{{1,3}}(?:,\d{{3}})+(?:\.\d{{1,2}})?|\d{{1,7}}(?:[.,]\d{{1,2}})?)(?!\d|[.,]\d)"
     rf"(?:\s?(?P<after>{_CURRENCY})(?![a-z]))?(?![a-z\d/:-])",
     re.IGNORECASE,
@@ -231,13 +231,25 @@ _NUMBER_WORDS = {
     )
 } | {"thirty": 30, "forty": 40, "fifty": 50, "couple": 2, "dozen": 12, "single": 1}
 _CHINESE_DIGITS = {c: n for n, c in enumerate("零一二三四五六七八九十")} | {"两": 2}
+_CHINESE_NUMERAL = "[一二两三四五六七八九]?十[一二三四五六七八九]?|[零一二两三四五六七八九]"
+_COUNTED = "[个件只台盏条份位名人口]"
 _NUMBER = re.compile(
     r"(?<![\w.,/@#-])(?P<digits>\d{1,7}(?:\.\d{1,3})?)(?![\w@/-]|[.,]\d)"
     rf"|\b(?P<word>{'|'.join(_NUMBER_WORDS)})\b"
-    r"|(?P<mixed>\d{1,7})(?=[个件只台盏条份])"
-    r"|(?P<chinese>[零一二三四五六七八九十两])(?=[个件只台盏条份]|$)",
+    rf"|(?<![A-Za-z0-9.-])(?<!\d,)(?P<mixed>\d{{1,7}})(?:{_COUNTED}(?:大?人)?|(?=\W*$))"
+    rf"|(?<![第十周期拜])(?P<chinese>{_CHINESE_NUMERAL}){_COUNTED}(?:大?人)?"
+    rf"|(?:^|(?<=[\s,是要就成为到]))(?P<alone>{_CHINESE_NUMERAL})(?=吧?\W*$)",
     re.IGNORECASE,
 )
+
+
+def _chinese_number(written: str) -> int:
+    """Of at most 99, in digits or Chinese numerals."""
+    if written.isdecimal():
+        return int(written)
+    tens, ten, ones = written.rpartition("十")
+    units = _CHINESE_DIGITS[ones] if ones else 0
+    return units if not ten else 10 * (_CHINESE_DIGITS[tens] if tens else 1) + units
 
 
 def _find_numbers(slot: Slot, text: str) -> Iterator[Found]:
@@ -263,7 +275,7 @@ def _number(match: re.Match[str]) -> int | float:
         return float(digits) if "." in digits else int(digits)
     if match["word"]:
         return _NUMBER_WORDS[match["word"].lower()]
-    return _CHINESE_DIGITS[match["chinese"]]
+    return _chinese_number(match["chinese"] or match["alone"])
 
 
 def _is_pronoun(text: str, match: re.Match[str]) -> bool:
@@ -290,9 +302,8 @@ _MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
 _WEEKDAY = "|".join(sorted(_WEEKDAYS, key=len, reverse=True))
 _SMALL = "|".join(word for word, number in _NUMBER_WORDS.items() if 1 <= number <= 14)
 _DATE = re.compile(
-    r"(?<![\w-])(?:"
+    r"(?<![A-Za-z0-9_-])(?:"
     r"(?P<y>\d{4})[-/.年](?P<m>\d{1,2})[-/.月](?P<d>\d{1,2})日?"
-    r"|(?P<cm>\d{1,2})月(?P<cd>\d{1,2})[日号]"
     r"|(?P<n1>\d{1,2})[/.](?P<n2>\d{1,2})(?:[/.](?P<n3>\d{4}|\d{2}))?"
     rf"|(?P<d1>\d{{1,2}})(?:st|nd|rd|th)?(?: of)? (?P<m1>{_MONTH})\.?(?:,? (?P<y1>\d{{4}}))?"
     rf"|(?P<m2>{_MONTH})\.? (?:the )?(?P<d2>\d{{1,2}})(?:st|nd|rd|th)?(?:,? (?P<y2>\d{{4}}))?"
@@ -301,10 +312,15 @@ _DATE = re.compile(
     rf"|(?P<ago>\d{{1,3}}|an?|{_SMALL}) (?P<agounit>days?|weeks?) ago"
     rf"|(?P<which>next|this|last|on|coming)? ?(?P<weekday>{_WEEKDAY})"
     r"|(?:on )?the (?P<dom>\d{1,2})(?:st|nd|rd|th)"
-    r")(?![\w-])|(?P<chinese>大后天|后天|明天|今天|昨天|前天)",
+    r")(?![A-Za-z0-9_-])"
+    rf"|(?<!\d)(?P<cm>\d{{1,2}}|{_CHINESE_NUMERAL})月(?P<cd>\d{{1,2}}|{_CHINESE_NUMERAL})(?:[日号]|(?!\d))"
+    r"|(?P<cwhich>这个?|本|下下个?|下个?|上个?)?(?:周|星期|礼拜)(?P<cday>[一二三四五六日天])"
+    rf"|(?<![\d第月])(?P<cdom>\d{{1,2}}|{_CHINESE_NUMERAL})号(?![码楼线])"
+    r"|(?P<chinese>大后天|[后明今昨前]天|[后明今昨]晚|[明今]早)",
     re.IGNORECASE,
 )
-_CHINESE_DAYS = {"今天": 0, "明天": 1, "后天": 2, "大后天": 3, "昨天": -1, "前天": -2}
+_CHINESE_DAYS = {"大": 3, "后": 2, "明": 1, "今": 0, "昨": -1, "前": -2}
+_CHINESE_WEEKS = {"下下": 2, "下": 1, "上": -1}
 _DAY_WORDS = {
     "today": 0,
     "tonight": 0,
@@ -322,12 +338,24 @@ def _find_dates(slot: Slot, text: str, today: datetime.date) -> Iterator[Found]:
             yield _found(slot, match, day.isoformat(), confidence)
 
 
+def without_times(text: str) -> str:
+    """The text without days and times of day, and counts in Chinese, which tell of no wish."""
+    for pattern in (_DATE, _TIME, _CHINESE_COUNT):
+        text = pattern.sub("", text)
+    return text
+
+
+_CHINESE_COUNT = re.compile(rf"(?:\d{{1,3}}|{_CHINESE_NUMERAL}){_COUNTED}人?")
+
+
 def _date(match: re.Match[str], today: datetime.date) -> tuple[datetime.date | None, float]:
     part = match.groupdict()
     if part["y"]:
         return _day(int(part["y"]), int(part["m"]), int(part["d"])), 0.98
     if part["cm"]:
-        return _coming(int(part["cm"]), int(part["cd"]), today), 0.9
+        return _coming(_chinese_number(part["cm"]), _chinese_number(part["cd"]), today), 0.9
+    if part["cday"]:
+        return _chinese_weekday(part["cday"], part["cwhich"] or "", today), 0.85
     if part["n1"]:
         return _numeric_date(part, today)
     if month := part["m1"] or part["m2"]:
@@ -339,14 +367,14 @@ def _date(match: re.Match[str], today: datetime.date) -> tuple[datetime.date | N
     if part["word"]:
         return today + datetime.timedelta(days=_DAY_WORDS[part["word"].lower()]), 0.95
     if part["chinese"]:
-        return today + datetime.timedelta(days=_CHINESE_DAYS[part["chinese"]]), 0.95
+        return today + datetime.timedelta(days=_CHINESE_DAYS[part["chinese"][0]]), 0.95
     if part["in"]:
         return today + _span(part["in"], part["inunit"]), 0.9
     if part["ago"]:
         return today - _span(part["ago"], part["agounit"]), 0.9
     if part["weekday"]:
         return _weekday(part["weekday"].lower(), (part["which"] or "").lower(), today)
-    day = int(part["dom"])
+    day = _chinese_number(part["dom"] or part["cdom"])
     this_month = _day(today.year, today.month, day)
     if this_month and this_month >= today:
         return this_month, 0.85
@@ -401,12 +429,21 @@ def _weekday(name: str, which: str, today: datetime.date) -> tuple[datetime.date
     return today + datetime.timedelta(days=ahead), 0.85
 
 
+def _chinese_weekday(sign: str, which: str, today: datetime.date) -> datetime.date:
+    """Weeks begin on Monday; without a week the coming day is meant."""
+    wanted = "一二三四五六日".index("日" if sign == "天" else sign)
+    if not which:
+        return today + datetime.timedelta(days=(wanted - today.weekday()) % 7)
+    weeks = _CHINESE_WEEKS.get(which.removesuffix("个"), 0)
+    return today + datetime.timedelta(days=wanted - today.weekday() + 7 * weeks)
+
+
 _HOUR_WORD = "|".join(
     word for word, number in _NUMBER_WORDS.items() if 1 <= number <= 12 and word != "couple"
 )
 _CHINESE_HOUR = "十[一二]|[一二两三四五六七八九十]"
 _TIME = re.compile(
-    r"(?<![\w:.+-])(?:"
+    r"(?<![A-Za-z0-9_:.+-])(?:"
     r"(?P<h>\d{1,2})[:.](?P<m>[0-5]\d)(?::[0-5]\d)?(?:\s?(?P<half>[ap])\.?m\.?)?"
     r"|(?P<h1>\d{1,2})(?:\s?(?P<half1>[ap])\.?m\b\.?| ?o'?clock\b| ?h\b)"
     r"|(?P<part>half past|quarter past|quarter to|\d{1,2} (?:past|to)|ten (?:past|to)"
@@ -651,6 +688,8 @@ def _find_after_cue(slot: Slot, text: str) -> Iterator[Found]:
     value = re.split(r"\.(?:\s|$)|,?\s+(?:and|but|because|please|then|also)\b", value, maxsplit=1)[
         0
     ].strip(" ,.\"'“”")
+    # A Chinese clause ends at its comma.
+    value = re.split(r"[,、](?=\s*[\u3400-\u9fff])", value, maxsplit=1)[0]
     if words(value) and not set(words(value)) <= STOP_WORDS:
         start = text.index(value, match.start("value"))
         yield Found(
