@@ -46,9 +46,13 @@ class SlotTable:
         if not free:
             return None
         same_key = [index for index in free if self._slots[index].key == key]
-        if same_key:
-            chosen = max(same_key, key=lambda index: self._shared_prefix(index, prompt))
-        else:
+        unused = [index for index in free if self._slots[index].key is None]
+        chosen = max(same_key, key=lambda index: self._shared_prefix(index, prompt), default=None)
+        # Another conversation over the same description would lose the end of its prefix, and the two
+        # would throw each other out at every turn while slots lie idle.
+        if chosen is not None and unused and self._throws_away(chosen, prompt):
+            chosen = unused[0]
+        elif chosen is None:
             chosen = min(free, key=lambda index: self._slots[index].last_used)
         slot = self._slots[chosen]
         claim = SlotClaim(slot_id=chosen, reuse_prefix=slot.key == key)
@@ -58,6 +62,9 @@ class SlotTable:
 
     def release(self, slot_id: int) -> None:
         self._slots[slot_id].busy = False
+
+    def _throws_away(self, index: int, prompt: str) -> bool:
+        return self._shared_prefix(index, prompt) < len(self._slots[index].prompt)
 
     def _shared_prefix(self, index: int, prompt: str) -> int:
         # Not a path: characters are what is compared, and this does it without a Python loop.
