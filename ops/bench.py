@@ -40,7 +40,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--type", help="perplexity, dst: the weights in this type, as Q4_1")
     parser.add_argument("--schemas", help="dst: another schema file of the pack")
-    parser.add_argument("--answers", type=Path, help="dst: where the engine's answers are kept")
+    parser.add_argument("--answers", type=Path, help="where the engine's answers are kept")
+    parser.add_argument(
+        "--model-readings",
+        action="store_true",
+        help="service_dialogues: the shipped model reads beside the rules",
+    )
     parser.add_argument("--part", choices=["fitted", "held-out"], default="held-out", help="dst")
     parser.add_argument("--pages", type=int, help="ingest: how many pages of PDF")
     parser.add_argument("--kills", type=int, default=3, help="ingest: how often to kill the worker")
