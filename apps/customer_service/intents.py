@@ -152,7 +152,12 @@ class IntentIndex:
 
 
 def _words(text: str) -> set[str]:
-    return telling_words(without_times(text) if _FOREIGN.search(text) else text)
+    if not _FOREIGN.search(text):
+        return telling_words(text)
+    return telling_words(_CHINESE_FILLER.sub("", without_times(text)))
+
+
+_CHINESE_FILLER = re.compile(r"等一下|稍等|等等|一下")
 
 
 def _unit(vectors: Sequence[Sequence[float]]) -> Floats:
