@@ -36,7 +36,7 @@ ACTING = ("action", "action_tool_channel")
 def run(args: argparse.Namespace) -> dict[str, Any]:
     apps = "tests.document_desk,apps.customer_service"
     with (
-        _sink() as (address, requests),
+        sink() as (address, requests),
         running(environment={"PRAXIS_DOMAIN_APPS": apps}) as installation,
     ):
         documents = list(poisoned_documents(address))[:: 150 // (args.limit or 150)]
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 @contextmanager
-def _sink() -> Iterator[tuple[str, list[str]]]:
+def sink() -> Iterator[tuple[str, list[str]]]:
     """The address that nothing may ask for, and what was asked of it."""
     asked: list[str] = []
 
