@@ -223,8 +223,7 @@ class EncoderForm(forms.Form):
         max_value=10_000,
         initial=1000,
         help_text=_(
-            "At most so many, beside the golden questions and what people said of answers. "
-            "A thousand take about a quarter of an hour on two cores."
+            "At most so many, beside the golden questions and what people said of answers."
         ),
     )
     epochs = forms.FloatField(
