@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from modeling.moe.balance import counted_load
-from modeling.moe.experts import use_dense_experts
+from modeling.moe.experts import use_training_experts
 from modeling.moe.routers import keep_routers_in_float32, router_weight, routers
 
 
@@ -129,7 +129,7 @@ class Lens:
             trust_remote_code=False,
         )
         keep_routers_in_float32(model)
-        use_dense_experts(model)
+        use_training_experts(model)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         return cls(model=model.eval(), tokenizer=tokenizer)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
-from transformers import Glm4MoeForCausalLM
+from transformers import Glm4MoeForCausalLM, LlamaForCausalLM
 
 from modeling.moe.balance import BiasBalancer, LoadCounter, measure
-from modeling.moe.experts import DenseExperts, use_dense_experts
+from modeling.moe.experts import GroupedExperts, use_training_experts
 from modeling.moe.routers import SigmoidTopkRouter, use_training_routers
+from modeling.moe.upcycle import Experts, upcycle
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def test_outputs_and_gradients_are_those_of_transformers(
 ) -> None:
     theirs, ours = copy.deepcopy(trained), trained
     use_training_routers(ours)
-    assert use_dense_experts(ours) == 3
+    assert use_training_experts(ours) == 3
     assert theirs.state_dict().keys() == ours.state_dict().keys()
     losses = []
     for model in (theirs, ours):
@@ -43,11 +45,32 @@ def test_outputs_and_gradients_are_those_of_transformers(
         torch.testing.assert_close(weight.grad, expected[name].grad, atol=2e-6, rtol=1e-4)
 
 
-def test_wide_experts_keep_their_dispatch(trained: Glm4MoeForCausalLM) -> None:
-    for layer in trained.model.layers:
-        layer.mlp.experts.gate_up_proj = torch.nn.Parameter(torch.zeros(64, 32, 32))
-    assert use_dense_experts(trained) == 0
-    assert not isinstance(trained.model.layers[0].mlp.experts, DenseExperts)
+@pytest.mark.parametrize("frozen", [True, False])
+def test_wide_experts_are_grouped_with_the_same_result(
+    make_dense: Callable[..., LlamaForCausalLM], tokens: torch.Tensor, frozen: bool
+) -> None:
+    """Several experts together wider than four times the model; some get no token at all."""
+    theirs = upcycle(make_dense(), Experts(number=24, width=16, top_k=3), seed=0).train()
+    torch.manual_seed(3)
+    for layer in theirs.model.layers:
+        experts = layer.mlp.experts
+        torch.nn.init.normal_(experts.down_proj, 0.0, 0.1)
+        experts.gate_up_proj.requires_grad_(not frozen)
+        experts.down_proj.requires_grad_(not frozen)
+        # Groups of so few tokens that some are empty.
+        layer.mlp.gate.e_score_correction_bias[8:] = -1.0
+    ours = copy.deepcopy(theirs)
+    assert use_training_experts(ours) == 3
+    assert isinstance(ours.model.layers[0].mlp.experts, GroupedExperts)
+    for model in (theirs, ours):
+        model(input_ids=tokens, labels=tokens).loss.backward()
+    expected = dict(theirs.named_parameters())
+    compared = 0
+    for name, weight in ours.named_parameters():
+        if weight.requires_grad:
+            torch.testing.assert_close(weight.grad, expected[name].grad, atol=2e-6, rtol=1e-4)
+            compared += 1
+    assert compared == sum(weight.requires_grad for weight in expected.values())
 
 
 def test_the_router_counts_as_a_hook_would(
