@@ -188,6 +188,9 @@ class Recipe:
     dtype: Literal["auto", "bf16", "fp32"] = "auto"
     """Type of the frozen weights and of the arithmetic; trained weights are float32."""
     device: Literal["auto", "cpu"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Fuse the layers' arithmetic with torch.compile; 'auto' does on a GPU where the run is long
+    enough to repay it."""
     threads: int = 0
     """CPU threads; 0 leaves PyTorch's choice."""
     export_gguf: bool = True
@@ -247,6 +250,7 @@ class Recipe:
         )
         _one_of("dtype", self.dtype, ("auto", "bf16", "fp32"))
         _one_of("device", self.device, ("auto", "cpu"))
+        _one_of("compile", self.compile, ("auto", "on", "off"))
         _at_least("threads", self.threads, 0)
 
     @property
