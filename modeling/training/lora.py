@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -150,9 +150,15 @@ def _targets_as_named(base: PreTrainedModel) -> Iterator[None]:
         del config.model_type
 
 
-def save_adapter(model: PeftModel, directory: Path) -> None:
-    """Write `adapter_model.safetensors` and `adapter_config.json`."""
-    model.save_pretrained(str(directory), save_embedding_layers=False)
+def save_adapter(
+    model: PeftModel, directory: Path, weights: Mapping[str, torch.Tensor] | None = None
+) -> None:
+    """Write `adapter_model.safetensors` and `adapter_config.json`.
+
+    `weights`, by the names of `model.state_dict()`, stand in for the model's own, which may be
+    divided among processes.
+    """
+    model.save_pretrained(str(directory), save_embedding_layers=False, state_dict=weights)
     (directory / "README.md").unlink(missing_ok=True)
 
 

@@ -30,10 +30,11 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from modeling.moe.balance import BiasBalancer, counted_load, measure
-from modeling.moe.experts import use_dense_experts
+from modeling.moe.experts import use_training_experts
 from modeling.moe.routers import Groups, use_training_routers
 from modeling.moe.upcycle import upcycle
 from modeling.training import checkpoint, parts
@@ -67,10 +68,15 @@ _FREE_TO_CHANGE = (
     "dtype",
     "device",
     "threads",
+    "compile",
     "export_gguf",
     "max_seconds",
 )
 _STEPS_AHEAD = 3
+_COMPILED_FROM = 30_000_000
+"""Tokens of a run from which compiling its layers, about a minute, is repaid on one card."""
+_COMPILED_SECONDS = 180.0
+"""The same for a run that ends by the clock."""
 _SECONDS_TO_SAVE = 10.0
 """Kept free at the end of a run with `max_seconds`, beside the time of one evaluation."""
 
@@ -218,18 +224,20 @@ def train(
     if finished:
         on_phase("saving", "")
         adapter = recipe.output / UNFINISHED_ADAPTER
+        # All processes take part, where each holds a share of the weights.
+        trained: dict[str, Any] = {
+            **get_model_state_dict(run.model, options=_STATE_OPTIONS),
+            **dict(parts.biases(run.model)),
+        }
         if run.accelerator.is_main_process:
             shutil.rmtree(adapter, ignore_errors=True)
             num_bytes = 4 * sum(parameter.numel() for parameter in run.trainable)
             checkpoint.require_free_space(recipe.output, 2 * num_bytes)
             adapter.mkdir()
             if run.adapter is not None:
-                save_adapter(run.adapter, adapter)
-        trained: dict[str, Any] = {
-            **get_model_state_dict(run.model, options=_STATE_OPTIONS),
-            **dict(parts.biases(run.model)),
-        }
-        if run.accelerator.is_main_process:
+                # PEFT's wrapper puts its own name before those that the loss module sees.
+                named = {f"base_model.{name}": weight for name, weight in trained.items()}
+                save_adapter(run.adapter, adapter, named)
             parts.save(_in_full(recipe, trained), adapter)
         run.accelerator.wait_for_everyone()
     return Result(
@@ -256,9 +264,13 @@ def prepare(
     recipe: Recipe,
     snapshot: checkpoint.Snapshot | None = None,
     *,
+    base: PreTrainedModel | None = None,
     on_phase: Callable[[Phase, str], None] = _no_phase,
 ) -> Run:
-    """Encode the data, load the base, add the adapter, plan the steps."""
+    """Encode the data, load the base, add the adapter, plan the steps.
+
+    `base` stands in for the weights of `model_path`, which then needs a tokenizer only.
+    """
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     accelerator = Accelerator(
@@ -317,16 +329,17 @@ def prepare(
         if snapshot is None
         else _DTYPES[snapshot.state["dtype"]]
     )
-    base: PreTrainedModel = load_base(model_path, dtype)
+    base = load_base(model_path, dtype) if base is None else base
     if recipe.experts is not None:
         base = upcycle(base, recipe.experts, seed=recipe.seed)
     groups = None
     if _is_mixture(base):
         groups = use_training_routers(base)
-        use_dense_experts(base)
+    use_training_experts(base)
     adapter = add_adapter(base, recipe.lora, seed=recipe.seed) if _has_adapter(recipe) else None
     parts.choose(base, recipe.trainable)
-    loss_module = SupervisedLoss(base, dtype).to(accelerator.device)
+    compiled = _compiles(recipe, plan.steps, accelerator.device)
+    loss_module = SupervisedLoss(base, dtype, compiled=compiled).to(accelerator.device)
     loss_module.train()
     mixture = None if groups is None else Mixture(groups=groups, balancer=BiasBalancer(base))
     optimizer = torch.optim.AdamW(
@@ -351,6 +364,17 @@ def prepare(
         evaluation_conversations=len(evaluation),
         identity=identity,
     )
+
+
+def _compiles(recipe: Recipe, steps: int, device: torch.device) -> bool:
+    if recipe.compile != "auto":
+        return recipe.compile == "on"
+    # Compiling for a CPU needs a C++ compiler, which who runs the product needn't have.
+    tokens = steps * recipe.sequences_per_step * recipe.max_tokens
+    enough = (
+        recipe.max_seconds > _COMPILED_SECONDS if recipe.max_seconds else tokens > _COMPILED_FROM
+    )
+    return device.type == "cuda" and enough
 
 
 def _is_mixture(model: PreTrainedModel) -> bool:
@@ -594,6 +618,9 @@ def step(
             accelerator.backward(loss * weight)
             total += loss.detach() * counts
     norm = accelerator.clip_grad_norm_(run.trainable, run.recipe.max_gradient_norm)
+    if isinstance(norm, DTensor):
+        # With weights divided among processes each holds its part of the norm.
+        norm = norm.full_tensor()
     summed = accelerator.reduce(total, reduction="sum")
     # One transfer from the device for both.
     mean, gradient_norm = torch.stack([summed / supervised_tokens, norm.float()]).tolist()
@@ -661,6 +688,8 @@ def evaluate(run: Run, *, should_stop: Callable[[], bool]) -> Evaluation | None:
     run.model.eval()
     try:
         with torch.no_grad(), ExitStack() as stack:
+            # Compiled layers would be made anew for it, which takes longer than it does.
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
             counter = None if run.mixture is None else stack.enter_context(counted_load(run.model))
             share = _share_of(batches, accelerator.process_index, accelerator.num_processes)
             for batch, counts in share:

@@ -376,6 +376,37 @@ def test_two_processes_do_what_one_does(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+def test_divided_weights_learn_as_whole_ones_do(
+    start: Callable[..., BaseProcess], make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    """With checkpoints on the way, which hold the whole weights."""
+    options = {
+        "max_tokens": 128,
+        "sequences_per_step": 2,
+        "save_every_steps": 3,
+        "trainable": {"lora": 1.0, "norms": 1.0},
+    }
+    whole = make_recipe(output_dir=str(tmp_path / "whole"), steps=6, **options)
+    divided = make_recipe(output_dir=str(tmp_path / "divided"), steps=6, **options)
+    assert finish(start(whole)) == 0
+    file = tmp_path / "recipe.json"
+    file.write_text(divided.to_json())
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    launched = subprocess.run(
+        [sys.executable, *launcher, "-m", "modeling.training.tests.sharded_run", str(file)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=250,
+        check=False,
+    )
+    assert launched.returncode == 0
+    assert dict(step_losses(divided)) == pytest.approx(dict(step_losses(whole)), abs=1e-4)
+    reference = adapter(whole)
+    for name, tensor in adapter(divided).items():
+        torch.testing.assert_close(tensor, reference[name], atol=1e-3, rtol=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_two_processes_balance_a_mixture_as_one_does(
     start: Callable[..., BaseProcess], make_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
