@@ -58,7 +58,7 @@ from modeling.moe.balance import (
     domain_shares,
     measure,
 )
-from modeling.moe.experts import use_dense_experts
+from modeling.moe.experts import use_training_experts
 from modeling.moe.routers import keep_routers_in_float32, routers, use_softmax_routers
 from modeling.moe.upcycle import Experts, num_active_params, num_params, upcycle
 from modeling.training.mix.items import hash_of, is_held_out
@@ -159,7 +159,7 @@ def measure_model(folder: Path, texts: Mapping[str, Iterator[str]], *, rows: int
     if torch.cuda.is_available():
         mixture.to(device="cuda", dtype=torch.bfloat16)
     keep_routers_in_float32(mixture)
-    use_dense_experts(mixture)
+    use_training_experts(mixture)
     encode, end = _tokeniser(folder)
     held_out = {
         domain: _pack(domain_texts, rows, MODEL_ROW_TOKENS, encode, end)

@@ -5,14 +5,18 @@ so that both see the same minute of the machine and their losses can be compared
 plain run takes the usual way: padded batches, PEFT's own layers, transformers' attention, full
 logits, bf16 autocast where the model is bf16. Tokens are those of the conversations, padding not
 counted, and the supervised ones are the same by construction: both read the same token store.
+Where TRL is installed (it needs `pip install trl`, which the product doesn't), its SFTTrainer with
+packing then trains on the same conversations too, in rows of `trl_max_length` tokens of its
+"wrapped" kind: the one that doesn't ask for the flash-attn package, and the quickest without it.
 
 Figures: `tokens_per_s` and `trainer_tokens_per_s` (medians over the steps), `ratio` (median of the
 steps' ratios) with `ratio_min` and `ratio_max`, `loss_difference` (the largest between the two
-losses of a step), `mfu` and `trainer_mfu`: model FLOPs per second over the device's peak. Model
-FLOPs of a token, with N weights in the frozen matrices of the blocks, A in the adapter, layers of
-h heads of size d, and c tokens before it on average in its conversation: 4 N (forward and the
-gradient of the inputs; frozen weights have none) + 6 A + 12 c h d for each layer, and 4 V H for
-each supervised token at the output layer. The peak is the data sheet's for dense bf16 on an H100
+losses of a step), `trl_tokens_per_s` and `trl_ratio` (ours over TRL's, medians), `mfu` and
+`trainer_mfu`: model FLOPs per second over the device's peak. Model FLOPs of a token, with N weights
+in the frozen matrices of the blocks, A in the adapter, layers of h heads of size d, and c tokens
+before it on average in its conversation: 4 N (forward and the gradient of the inputs; frozen
+weights have none) + 6 A + 12 c h d for each layer, and 4 V H for each supervised token at the
+output layer. The peak is the data sheet's for dense bf16 on an H100
 or H200, elsewhere the fastest of a few large matrix products, measured here.
 """
 
@@ -29,7 +33,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -37,6 +41,7 @@ from peft import LoraConfig, get_peft_model
 from torch.utils.data import DataLoader
 from transformers import (
     AutoModelForCausalLM,
+    PreTrainedTokenizerFast,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -54,6 +59,8 @@ from modeling.weights.assemble import training_base
 ROOT = Path(__file__).resolve().parents[2]
 BF16_PEAKS = {"H100": 989e12, "H200": 989e12}
 LEARNING_RATE = 2e-4
+WARM_UP = 3
+"""Steps that aren't timed: the first loads kernels, the next may compile for another length."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +70,19 @@ class Settings:
     """Conversations of one optimiser step."""
     plain_batch: int
     max_tokens: int
+    trl_max_length: int
+    trl_batch: int
+    compile: Literal["on", "off"]
 
 
-ON_GPU = Settings(steps=16, per_step=64, plain_batch=16, max_tokens=16384)
-ON_CPU = Settings(steps=5, per_step=8, plain_batch=4, max_tokens=1024)
+ON_GPU = Settings(
+    steps=24, per_step=128, plain_batch=32, max_tokens=49152, trl_max_length=2048, trl_batch=16,
+    compile="on",
+)  # fmt: skip
+ON_CPU = Settings(
+    steps=5, per_step=8, plain_batch=4, max_tokens=1024, trl_max_length=1024, trl_batch=2,
+    compile="off",
+)  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -76,7 +92,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="bench-trainer-") as directory:
         data = Path(directory) / "data.jsonl"
         source = _write_conversations(
-            data, args.data, args.split, (steps + 1) * settings.per_step, args.seed
+            data, args.data, args.split, (steps + WARM_UP) * settings.per_step, args.seed
         )
         recipe = Recipe(
             model_path=str(args.model or training_base(ROOT / "var" / "models")),
@@ -84,26 +100,29 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             output_dir=str(Path(directory) / "ours"),
             schedule=Schedule(learning_rate=LEARNING_RATE, warmup_share=0.0, final_share=1.0),
             max_tokens=settings.max_tokens,
-            steps=steps + 1,
+            steps=steps + WARM_UP,
             evaluation_share=0.0,
             seed=args.seed,
+            compile=settings.compile,
             threads=len(os.sched_getaffinity(0)),
         )
         ours = prepare(recipe)
+        # The other trainers put accelerate's state back to nothing.
+        device = ours.accelerator.device
         order = list(range(len(ours.store)))
         random.Random(args.seed).shuffle(order)
         # Conversations that are too long were left out, so the last step may lack some.
         order = order[: len(order) // settings.per_step * settings.per_step]
         pace = _InTurn(ours, order, settings)
         _train_plainly(ours, order, settings, pace, directory)
-        # The first step also warms both up.
+        trl_speeds, trl_losses = _train_with_trl(ours, order, settings, directory)
         groups = [
             order[at : at + settings.per_step] for at in range(0, len(order), settings.per_step)
         ]
-        groups, seconds = groups[1:], pace.seconds[1:]
+        groups, seconds = groups[WARM_UP:], pace.seconds[WARM_UP:]
         tokens = [sum(int(ours.store.lengths[index]) for index in group) for group in groups]
         flops = [model_flops(ours, group) for group in groups]
-    peak, peak_source = peak_flops(ours.accelerator.device, ours.dtype)
+    peak, peak_source = peak_flops(device, ours.dtype)
     speeds = [
         (count / mine, count / plain) for count, (mine, plain) in zip(tokens, seconds, strict=True)
     ]
@@ -129,7 +148,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "loss_difference": round(max(differences), 5),
         "losses": [round(loss, 4) for loss in pace.losses],
         "trainer_losses": [round(loss, 4) for loss in pace.plain_losses],
-        "trl": "importable, not measured" if find_spec("trl") else "not installed",
+        **_trl_figures(trl_speeds, trl_losses, [mine for mine, _ in speeds]),
         "tokens": sum(tokens),
         "steps": len(groups),
         "conversations_per_step": settings.per_step,
@@ -137,7 +156,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "dtype": str(ours.dtype).removeprefix("torch."),
         "device": (
             torch.cuda.get_device_name()
-            if ours.accelerator.device.type == "cuda"
+            if device.type == "cuda"
             else f"cpu, {torch.get_num_threads()} threads"
         ),
         "conversations": source,
@@ -145,23 +164,30 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def model_flops(run: Run, group: Sequence[int]) -> float:
-    """Floating-point operations that one update over these conversations needs."""
+    """Floating-point operations that one update over these conversations needs.
+
+    Of the routed experts those count that work on a token.
+    """
     assert run.adapter is not None
     config = run.adapter.config
-    frozen = adapter = 0
+    frozen = adapter = 0.0
     for name, weight in run.model.named_parameters():
         if ".layers." in name and weight.dim() > 1:
             if weight.requires_grad:
                 adapter += weight.numel()
+            elif ".mlp.experts." in name:
+                frozen += weight.numel() * config.num_experts_per_tok / len(weight)
             else:
                 frozen += weight.numel()
     heads = config.num_hidden_layers * config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    # Latent attention has wider queries and keys than values.
+    sizes = getattr(config, "qk_head_dim", size) + getattr(config, "v_head_dim", size)
     total = 0.0
     for index in group:
         token_ids, supervised = run.store.tokens(index)
         count = len(token_ids)
-        total += count * (4 * frozen + 6 * adapter + 12 * heads * size * count / 2)
+        total += count * (4 * frozen + 6 * adapter + 6 * heads * sizes * count / 2)
         total += int(supervised.sum()) * 4 * config.vocab_size * config.hidden_size
     return total
 
@@ -292,6 +318,98 @@ def _train_plainly(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
+
+
+def _train_with_trl(
+    run: Run, order: Sequence[int], settings: Settings, directory: str
+) -> tuple[list[float], list[float]]:
+    """Tokens/s and loss of each step of TRL's trainer; nothing where TRL isn't installed."""
+    if find_spec("trl") is None:
+        return [], []
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    device = next(run.model.parameters()).device
+    trainer = SFTTrainer(
+        model=_plain_model(run).to(device),
+        args=SFTConfig(
+            output_dir=f"{directory}/trl",
+            packing=True,
+            packing_strategy="wrapped",
+            max_length=settings.trl_max_length,
+            per_device_train_batch_size=settings.trl_batch,
+            num_train_epochs=1,
+            learning_rate=LEARNING_RATE,
+            lr_scheduler_type="constant",
+            optim="adamw_torch_fused",
+            bf16=run.dtype == torch.bfloat16,
+            gradient_checkpointing=False,
+            use_cpu=device.type == "cpu",
+            save_strategy="no",
+            logging_steps=1,
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_drop_last=True,
+        ),
+        train_dataset=Dataset.from_list(
+            [
+                {name: values.tolist() for name, values in _labelled(run.store, index).items()}
+                for index in order
+            ]
+        ),
+        processing_class=PreTrainedTokenizerFast.from_pretrained(run.recipe.model_path),
+        callbacks=[pace := _Timed(device)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    tokens = settings.trl_batch * settings.trl_max_length
+    return [tokens / took for took in pace.seconds[1:]], pace.losses
+
+
+def _trl_figures(
+    speeds: Sequence[float], losses: Sequence[float], ours: Sequence[float]
+) -> dict[str, Any]:
+    if not speeds:
+        return {"trl": "not installed"}
+    return {
+        "trl_tokens_per_s": round(statistics.median(speeds), 1),
+        "trl_tokens_per_s_spread": [round(min(speeds), 1), round(max(speeds), 1)],
+        "trl_ratio": round(statistics.median(ours) / statistics.median(speeds), 3),
+        "trl_losses": [round(loss, 4) for loss in losses],
+    }
+
+
+class _Timed(TrainerCallback):
+    """Time and loss of each step."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._started = 0.0
+        self.seconds: list[float] = []
+        self.losses: list[float] = []
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        _wait(self._device)
+        self._started = time.perf_counter()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        _wait(self._device)
+        self.seconds.append(time.perf_counter() - self._started)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        if logs and "loss" in logs:
+            self.losses.append(float(logs["loss"]))
 
 
 def _plain_model(run: Run) -> torch.nn.Module:
