@@ -26,7 +26,7 @@ from modeling.inference.metrics import Metrics
 from modeling.inference.requests import EmbeddingRequest
 
 if TYPE_CHECKING:
-    from modeling.retrieval.encoder import Encoder
+    from modeling.retrieval.encoder import BulkEncoder, Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ GATHERED_TEXTS = 64
 MAX_QUEUED_TEXTS = 16_384
 IDLE_SECONDS = 0.5
 BULK_BATCH = 16
-"""Texts of about one length, so that little is padded, and few, so that all CPUs have work."""
+"""Texts of about one length, because some encoders pad, and few, so that all CPUs have work."""
 BULK_NICENESS = 10
 """A tenth of a CPU for which questions and answers compete as well. Not less: a thread that waits
 for the CPU while it holds Python's lock holds up the whole server."""
@@ -59,7 +59,7 @@ class EmbeddingService:
         self._encoder: Encoder | None = None
         num_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         self._num_bulk = num_cpus
-        self._bulk_encoders: queue.SimpleQueue[Encoder] = queue.SimpleQueue()
+        self._bulk_encoders: queue.SimpleQueue[BulkEncoder] = queue.SimpleQueue()
         self._bulk_pool = ThreadPoolExecutor(
             max_workers=num_cpus, thread_name_prefix="bulk-encoder", initializer=_yield_to_others
         )
@@ -215,14 +215,14 @@ class EmbeddingService:
     def _take_turn(self, texts: list[str]) -> tuple[npt.NDArray[np.float32], list[int]]:
         encoder = self._bulk_encoders.get()
         try:
-            return _encode_all(encoder, texts)
+            return encoder.encode_counted(texts)
         finally:
             self._bulk_encoders.put(encoder)
 
     def _load_all(self) -> "Encoder":
         encoder = self._load()
-        for _ in range(self._num_bulk):
-            self._bulk_encoders.put(encoder.twin())
+        for one in encoder.for_bulk(self._num_bulk):
+            self._bulk_encoders.put(one)
         return encoder
 
     async def _run(self, after: asyncio.Event) -> None:

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,13 @@ import torch
 from sentence_transformers import SentenceTransformer
 from transformers.utils import logging as transformers_logging
 
+from modeling.retrieval.packed import PackedEncoder
+
 Vectors = npt.NDArray[np.float32]
+
+
+class BulkEncoder(Protocol):
+    def encode_counted(self, texts: Sequence[str]) -> tuple[Vectors, list[int]]: ...
 
 
 class Encoder:
@@ -42,7 +49,16 @@ class Encoder:
         assert length is not None
         return int(length)
 
-    def twin(self) -> "Encoder":
+    def for_bulk(self, num_threads: int) -> "list[BulkEncoder]":
+        """One for each thread that encodes documents while this one answers questions. The same model,
+        packed where its form allows it; see `modeling.retrieval.packed`."""
+        try:
+            packed = PackedEncoder(self._model)
+        except TypeError:
+            return [self._twin() for _ in range(num_threads)]
+        return [packed] * num_threads
+
+    def _twin(self) -> "Encoder":
         """Another one on the same weights, so that both can encode at the same time."""
         other = copy.copy(self)
         other._model = copy.deepcopy(self._model, _kept(self._model))
@@ -62,6 +78,10 @@ class Encoder:
                 normalize_embeddings=True,
             )
         return np.asarray(vectors, dtype=np.float32)
+
+    def encode_counted(self, texts: Sequence[str]) -> tuple[Vectors, list[int]]:
+        """`encode` and `count_tokens` of the same texts."""
+        return self.encode(texts), self.count_tokens(texts)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each whole text, special tokens included."""

@@ -50,8 +50,11 @@ class CountingEncoder:
         lengths = [[float(len(text)), 0.0, 1.0] for text in texts]
         return np.array(lengths, dtype=np.float32)
 
-    def twin(self) -> "CountingEncoder":
-        return self.bulk
+    def for_bulk(self, num_threads: int) -> list["CountingEncoder"]:
+        return [self.bulk] * num_threads
+
+    def encode_counted(self, texts: list[str]) -> tuple[npt.NDArray[np.float32], list[int]]:
+        return self.encode(texts, 32), self.count_tokens(texts)
 
     def count_tokens(self, texts: list[str]) -> list[int]:
         return [len(text.split()) for text in texts]

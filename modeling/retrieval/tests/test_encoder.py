@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from modeling.retrieval.encoder import Encoder
+from modeling.retrieval.packed import PackedEncoder
 from modeling.weights.assemble import encoder_folder
 
 pytestmark = pytest.mark.weights
@@ -45,11 +46,42 @@ def test_no_texts_give_no_vectors(encoder: Encoder) -> None:
     assert encoder.count_tokens([]) == []
 
 
-def test_a_twin_encodes_the_same_at_the_same_time(encoder: Encoder) -> None:
-    texts = [f"In case {index} the goods come back within {index} days." for index in range(20)]
+TEXTS = [f"In case {index} the goods come back within {index} days." for index in range(20)]
+TEXTS += ["x", "word " * 400, "退货政策"]
+
+
+def test_packed_without_padding_the_vectors_are_the_same(encoder: Encoder) -> None:
+    vectors, counts = PackedEncoder(encoder._model, int8=False).encode_counted(TEXTS)
+    np.testing.assert_allclose(vectors, encoder.encode(TEXTS), atol=1e-5)
+    assert counts == encoder.count_tokens(TEXTS)
+
+
+def test_in_int8_the_vectors_stay_close_and_the_exact_ones_the_same(encoder: Encoder) -> None:
+    before = encoder.encode(TEXTS)
+    vectors, _ = PackedEncoder(encoder._model, int8=True).encode_counted(TEXTS)
+    cosines = (vectors * before).sum(axis=1)
+    assert cosines[:20].min() > 0.98 and cosines.min() > 0.9
+    np.testing.assert_array_equal(encoder.encode(TEXTS), before)
+
+
+def test_bulk_encoders_work_at_the_same_time(encoder: Encoder) -> None:
     with ThreadPoolExecutor() as pool:
-        ours, theirs = pool.map(lambda each: each.encode(texts), (encoder, encoder.twin()))
+        (ours, _), (theirs, _) = pool.map(
+            lambda each: each.encode_counted(TEXTS), encoder.for_bulk(2)
+        )
     np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_model_of_another_form_is_copied_instead(encoder: Encoder) -> None:
+    encoder._model[1].pooling_mode, before = "cls", encoder._model[1].pooling_mode
+    try:
+        first, second = encoder.for_bulk(2)
+        assert isinstance(first, Encoder) and first is not second
+        np.testing.assert_array_equal(
+            first.encode_counted(TEXTS)[0], second.encode_counted(TEXTS)[0]
+        )
+    finally:
+        encoder._model[1].pooling_mode = before
 
 
 def test_it_says_that_a_folder_is_not_a_model(tmp_path: Path) -> None:
