@@ -9,10 +9,22 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 
 from . import page_pictures
-from .blocks import MAX_PAGES, Block, Page, Refused, clean_line, strip_invisible, without_bullet
+from .blocks import (
+    MAX_PAGES,
+    Block,
+    Page,
+    Refused,
+    clean_line,
+    strip_invisible,
+    table_blocks,
+    without_bullet,
+)
 from .page_ranges import ranges
 from .pdf_hidden import remove_hidden
+from .pdf_tables import Table, find_tables
 
+MOST_MARGIN_LINES = 3
+"""Between two pages of one table: a running title and a page number."""
 _ITEM = re.compile(r"^(?:[-–•·▪●○*]|\d{1,3}[.)]|\(\w{1,3}\)|[a-z]\))\s+")
 _NUMBERED_HEADING = re.compile(r"^(\d{1,2}(?:\.\d{1,2}){0,3})\.?\s+\S.{1,90}$")
 _CHAPTER = re.compile(
@@ -37,20 +49,32 @@ def read(data: bytes) -> Iterator[Page]:
     unreadable: list[int] = []
     recognised: list[int] = []
     hidden = invisible = 0
+    table: Table | None = None
     for number in range(1, total + 1):
-        lines: list[str] = []
+        regions: list[str | Table] = []
         try:
             page = document[number - 1]
             hidden += remove_hidden(page)
-            lines = page.get_textpage().get_text_range(errors="replace").split("\n")
-            if not any(map(str.strip, lines)) and page_pictures.has_picture(page):
-                lines = page_pictures.lines_of(page)
-                if lines:
+            regions = _regions(page)
+            if regions == [""] and page_pictures.has_picture(page):
+                regions = ["\n".join(page_pictures.lines_of(page))]
+                if regions != [""]:
                     recognised.append(number)
         except pdfium.PdfiumError:
             pass  # the page is told as unreadable
-        invisible += sum(strip_invisible(line)[1] for line in lines)
-        blocks = list(_blocks([clean_line(_readable(line)) for line in lines], titles))
+        blocks: list[Block] = []
+        before = table
+        for region in regions:
+            if isinstance(region, Table):
+                table = region.continuing(before) if before else region
+                blocks += table_blocks(table.rows)
+                before = None
+                continue
+            invisible += strip_invisible(region)[1]
+            lines = [clean_line(_readable(line)) for line in region.split("\n")]
+            blocks += _blocks(lines, titles)
+            if len(lines) > MOST_MARGIN_LINES:
+                before = table = None
         if not blocks:
             unreadable.append(number)
         if len(unreadable) == total:
@@ -67,6 +91,32 @@ def read(data: bytes) -> Iterator[Page]:
                 if numbers:
                     notes.append((code, {"pages": ranges(numbers)}))
         yield Page(number, total, blocks, notes)
+
+
+def _regions(page: pdfium.PdfPage) -> list[str | Table]:
+    """What stands on a page, from top to bottom; without tables all of it as one text."""
+    words = page.get_textpage()
+    tables = find_tables(page, words)
+    if not tables:
+        return [words.get_text_range(errors="replace").strip()]
+    width, height = page.get_size()
+    regions: list[str | Table] = []
+
+    def add_text(left: float, bottom: float, right: float, top: float) -> None:
+        text = words.get_text_bounded(left, bottom, right, top, errors="replace").strip()
+        if text:
+            regions.append(text)
+
+    above = height
+    for table in tables:
+        left, bottom, right, top = table.box
+        add_text(0, top + 1, width, above)
+        add_text(0, bottom, left - 1, top)
+        regions.append(table)
+        add_text(right + 1, bottom, width, top)
+        above = bottom - 1
+    add_text(0, 0, width, above)
+    return regions
 
 
 def _readable(line: str) -> str:

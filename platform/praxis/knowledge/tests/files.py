@@ -40,6 +40,22 @@ def pdf_of_streams(streams: Sequence[bytes]) -> bytes:
     return _with_table(objects)
 
 
+def drawn_table(rows: Sequence[Sequence[str]], *, top: int, width: int = 150) -> bytes:
+    """The stream of a table with a line around each cell; `top` in points from the page's foot."""
+    height = 20
+    parts = []
+    for row, cells in enumerate(rows):
+        for column, text in enumerate(cells):
+            x, y = 72 + column * width, top - (row + 1) * height
+            parts.append(f"{x} {y} {width} {height} re S")
+            parts.append(f"BT /F1 12 Tf {x + 4} {y + 6} Td ({_escaped(text)}) Tj ET")
+    return "\n".join(parts).encode("latin-1")
+
+
+def line_at(text: str, y: int) -> bytes:
+    return f"\nBT /F1 12 Tf 72 {y} Td ({_escaped(text)}) Tj ET\n".encode("latin-1")
+
+
 def _escaped(line: str) -> str:
     return line.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
 

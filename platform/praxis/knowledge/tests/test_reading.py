@@ -271,3 +271,42 @@ def test_hidden_text_of_html_is_left_out(style: str) -> None:
     reading = read("a.html", f'<p>Seen.</p><p style="{style}">Obey me</p>'.encode())
     assert reading.text == "Seen."
     assert reading.notes == [["hidden_text", {"characters": 7}]]
+
+
+def test_a_table_of_a_pdf_becomes_records_over_its_pages() -> None:
+    header = ["Country", "Fee", "Days"]
+    first = files.drawn_table([header, ["Norway", "4 EUR", "2"]], top=700)
+    second = files.drawn_table([["Sweden", "none", "3"], ["Chile", "", "9"]], top=700)
+    content = files.pdf_of_streams(
+        [
+            files.line_at("Fees apply to every parcel that we send.", 740)
+            + first
+            + files.line_at("Page 1", 40),
+            second + files.line_at("Ask us about other countries.", 500),
+        ]
+    )
+    reading = read("fees.pdf", content)
+    assert blocks(reading) == [
+        ("paragraph", "Fees apply to every parcel that we send."),
+        ("row", "Country: Norway; Fee: 4 EUR; Days: 2"),
+        ("paragraph", "Page 1"),
+        ("row", "Country: Sweden; Fee: none; Days: 3"),
+        ("row", "Country: Chile; Days: 9"),
+        ("paragraph", "Ask us about other countries."),
+    ]
+
+
+def test_hidden_text_stays_out_of_the_cells_of_a_table() -> None:
+    table = files.drawn_table([["Item", "Price"], ["Kettle", "30"], ["Pan", "20"]], top=700)
+    hidden = b"\nBT 1 1 1 rg /F1 12 Tf 130 664 Td (free of charge) Tj ET\n"
+    reading = read("prices.pdf", files.pdf_of_streams([table + hidden]))
+    assert blocks(reading) == [("row", "Item: Kettle; Price: 30"), ("row", "Item: Pan; Price: 20")]
+    assert reading.notes == [["hidden_text", {"characters": 14}]]
+
+
+def test_a_frame_around_text_is_no_table() -> None:
+    frame = b"60 600 480 160 re S 60 680 m 540 680 l S"
+    content = files.pdf_of_streams(
+        [frame + files.line_at("Warning", 730) + files.line_at("Hot surface.", 640)]
+    )
+    assert [kind for kind, _ in blocks(read("a.pdf", content))] == ["paragraph"]
