@@ -273,6 +273,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="tokens of prompt and answer together, for each of the parallel answers",
     )
     parser.add_argument(
+        "--encoder",
+        type=Path,
+        help="folder of a sentence-transformers model instead of the shipped encoder",
+    )
+    parser.add_argument(
         "--reranker",
         type=Path,
         help="folder of a sentence-transformers cross-encoder instead of the shipped reranker",
@@ -307,6 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ),
         api_key=api_key,
         models_dir=options.models_dir,
+        encoder=options.encoder,
         cross_encoder=options.reranker,
         encoders_dir=options.encoders_dir,
     )
@@ -330,6 +336,7 @@ def app_for(
     *,
     api_key: str | None,
     models_dir: Path,
+    encoder: Path | None = None,
     cross_encoder: Path | None = None,
     encoders_dir: Path | None = None,
 ) -> Starlette:
@@ -364,7 +371,9 @@ def app_for(
         ),
         embeddings=Encoders(
             EmbeddingService(
-                name=files.encoder_name, load=lambda: load_encoder(files.encoder), metrics=metrics
+                name=encoder.name if encoder else files.encoder_name,
+                load=lambda: load_encoder(encoder or files.encoder),
+                metrics=metrics,
             ),
             encoders_dir=encoders_dir,
             load=load_encoder,

@@ -89,7 +89,12 @@ STATE_READING_MS = read_int(
     minimum=0,
     maximum=60_000,
 )
-EMBEDDING_MODEL = read_text("EMBEDDING_MODEL", "all-minilm-l6-v2")
+# Folder of a sentence-transformers model instead of the shipped encoder; its tokenizer decides how
+# long passages may be, also where another server embeds them.
+ENCODER_FOLDER = read_text("PRAXIS_ENCODER", "")
+EMBEDDING_MODEL = read_text(
+    "EMBEDDING_MODEL", Path(ENCODER_FOLDER).name if ENCODER_FOLDER else "all-minilm-l6-v2"
+)
 # Empty: whatever the server at RERANK_BASE_URL has.
 RERANK_MODEL = read_text("RERANK_MODEL", "")
 LLM_API_KEY = read_text("LLM_API_KEY", _services.get("LLM_API_KEY", ""))

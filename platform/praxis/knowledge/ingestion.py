@@ -138,7 +138,11 @@ class _Indexing:
             num_pages=len(version.page_starts),
             previous=cursor.get("previous", ""),
         )
-        self._splitter = Splitter(path=cursor.get("path", []), num_chunks=cursor.get("chunks", 0))
+        self._splitter = Splitter(
+            title=version.document.title,
+            path=cursor.get("path", []),
+            num_chunks=cursor.get("chunks", 0),
+        )
         self._page_starts = list(version.page_starts)
         self._offset = self._assembly.position
         self._pages = self._stored_pages

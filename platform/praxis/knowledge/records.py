@@ -86,7 +86,7 @@ def put_record(
     if not reading.text:
         raise RecordRefused(_("The record holds no text. Send at least one field with a value."))
     document = Document(corpus=corpus, key=key, title=clean_line(title)[:255] or key)
-    spans = Splitter().split(reading.text, 0, reading.blocks, [])
+    spans = Splitter(title=document.title).split(reading.text, 0, reading.blocks, [])
     texts = [reading.text[span.start : span.end] for span in spans]
     embedded = [
         embedded_text(document, span.heading, text) for span, text in zip(spans, texts, strict=True)

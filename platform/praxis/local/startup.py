@@ -210,6 +210,7 @@ def _start_model_server(supervisor: Supervisor, var: Path, addresses: dict[str, 
     chosen = {
         "--model": "" if given["LLM_BASE_URL"] else read_text("LLM_MODEL", ""),
         "--type": read_text("PRAXIS_WEIGHT_TYPE", ""),
+        "--encoder": read_text("PRAXIS_ENCODER", ""),
         "--reranker": read_text("PRAXIS_RERANKER", ""),
     }
     spawn = program(
