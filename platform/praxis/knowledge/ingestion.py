@@ -8,6 +8,7 @@ first part on; a later one takes over as a whole, when it is ready.
 
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +16,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.postgres.search import SearchVector
+from django.db import connection
 from django.db.models import F, Func, JSONField, Q, Value
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Concat, Now
 from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
+from psycopg.types.json import Jsonb
 
 from praxis.assistants.contract import ModelUnavailable
 from praxis.assistants.language_model import embed
@@ -227,13 +230,8 @@ class _Indexing:
                 error="",
                 ready_at=Now() if last else None,
             )
-            chunks = Chunk.objects.bulk_create(
-                (
-                    chunk_of(version, span, self._text_of(part, span), vector)
-                    for span, vector in zip(spans, embedded.vectors, strict=True)
-                ),
-                batch_size=BATCH,
-            )
+            chunk_texts = [self._text_of(part, span) for span in spans]
+            chunks = store_chunks(version, spans, chunk_texts, embedded.vectors)
             encoders.keep_up(workspace_id, chunks, embedded.texts, embedded.by_tuned)
             replaced = Q(current_version=None)
             if last:
@@ -313,31 +311,78 @@ def embedded_text(document: Document, heading: str, text: str) -> str:
 
 
 def indexed_words(document: Document, heading: str, text: str) -> CombinedExpression:
-    """The chunk's words for the full-text index; those of its headings count for less."""
+    """The chunk's words for the full-text index; those of its headings count for less. The same as
+    `store_chunks` writes."""
     place = f"{document.title} {heading}"
     return SearchVector(Value(searchable(place)), config="english", weight="B") + SearchVector(
         Value(searchable(text)), config="english", weight="A"
     )
 
 
-def chunk_of(version: DocumentVersion, span: Span, text: str, vector: list[float]) -> Chunk:
+def store_chunks(
+    version: DocumentVersion,
+    spans: Sequence[Span],
+    texts: Sequence[str],
+    vectors: Sequence[Sequence[float]],
+) -> list[Chunk]:
+    """In the order of the spans, with nothing but the primary keys.
+
+    One statement over arrays: building a model and an expression for each chunk, and reading back
+    the words that PostgreSQL worked out, took longer than everything else around a document.
+    """
     document = version.document
-    return Chunk(
-        version=version,
-        workspace_id=document.corpus.workspace_id,
-        ordinal=span.ordinal,
-        start=span.start,
-        end=span.end,
-        page=span.page,
-        heading=span.heading,
-        parent_start=span.parent_start,
-        parent_end=span.parent_end,
-        text=text,
-        access=access_of(document),
-        metadata=metadata_of(document),
-        embedding=vector,
-        search=indexed_words(document, span.heading, text),
-    )
+    rows = {
+        "ordinal": [span.ordinal for span in spans],
+        "start": [span.start for span in spans],
+        "end": [span.end for span in spans],
+        "page": [span.page for span in spans],
+        "heading": [span.heading for span in spans],
+        "parent_start": [span.parent_start for span in spans],
+        "parent_end": [span.parent_end for span in spans],
+        "text": list(texts),
+        "place_words": [searchable(f"{document.title} {span.heading}") for span in spans],
+        "words": [searchable(text) for text in texts],
+        "embedding": [_written(vector) for vector in vectors],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _STORE,
+            {
+                **rows,
+                "version": version.pk,
+                "workspace": document.corpus.workspace_id,
+                "access": access_of(document),
+                "metadata": Jsonb(metadata_of(document)),
+            },
+        )
+        keys = dict(cursor.fetchall())
+    return [Chunk(pk=keys[span.ordinal]) for span in spans]
+
+
+_STORE = """
+INSERT INTO knowledge_chunk (
+    version_id, workspace_id, ordinal, start, "end", page, heading, parent_start, parent_end, text,
+    search_text, access, metadata, embedding, search
+)
+SELECT %(version)s, %(workspace)s, ordinal, start, "end", page, heading, parent_start, parent_end, text,
+    '', %(access)s::varchar[], %(metadata)s, embedding::halfvec,
+    setweight(to_tsvector('english', place_words), 'B')
+    || setweight(to_tsvector('english', words), 'A')
+FROM unnest(
+    %(ordinal)s::int[], %(start)s::int[], %(end)s::int[], %(page)s::int[], %(heading)s::text[],
+    %(parent_start)s::int[], %(parent_end)s::int[], %(text)s::text[], %(place_words)s::text[],
+    %(words)s::text[], %(embedding)s::text[]
+) AS row (
+    ordinal, start, "end", page, heading, parent_start, parent_end, text, place_words, words, embedding
+)
+ORDER BY ordinal
+RETURNING ordinal, id
+"""
+
+
+def _written(vector: Sequence[float]) -> str:
+    """In pgvector's text form; half precision has no more than five digits."""
+    return "[" + ",".join(["%.5g"] * len(vector)) % tuple(vector) + "]"
 
 
 def _wait_for_server(run: JobRun, version: DocumentVersion, error: ModelUnavailable) -> None:

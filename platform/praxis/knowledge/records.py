@@ -25,7 +25,7 @@ from praxis.assistants.language_model import embed
 from praxis.knowledge import encoders
 from praxis.knowledge.chunking import Splitter
 from praxis.knowledge.content import content_changed, revise
-from praxis.knowledge.ingestion import check_width, chunk_of, embedded_text, tell_ready
+from praxis.knowledge.ingestion import check_width, embedded_text, store_chunks, tell_ready
 from praxis.knowledge.models import Chunk, Corpus, Document, DocumentVersion
 from praxis.knowledge.parsing.assembly import assemble
 from praxis.knowledge.parsing.blocks import (
@@ -130,10 +130,7 @@ def put_record(
                 ready_at=Now(),
             )
             Chunk.objects.filter(version__document=document).delete()
-            chunks = Chunk.objects.bulk_create(
-                chunk_of(version, span, text, vector)
-                for span, text, vector in zip(spans, texts, vectors, strict=True)
-            )
+            chunks = store_chunks(version, spans, texts, vectors)
             encoders.keep_up(corpus.workspace_id, chunks, embedded, by_tuned)
             Document.objects.filter(pk=document.pk).update(current_version=version)
             content_changed(locked.pk)
