@@ -6,6 +6,7 @@ next run goes on behind the last one that is. The first version of a document is
 first part on; a later one takes over as a whole, when it is ready.
 """
 
+import json
 import logging
 import time
 from collections.abc import Sequence
@@ -23,7 +24,6 @@ from django.db.models.functions import Concat, Now
 from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
-from psycopg.types.json import Jsonb
 
 from praxis.assistants.contract import ModelUnavailable
 from praxis.assistants.language_model import embed
@@ -331,7 +331,11 @@ def store_chunks(
     the words that PostgreSQL worked out, took longer than everything else around a document.
     """
     document = version.document
-    rows = {
+    values: dict[str, Any] = {
+        "version": version.pk,
+        "workspace": document.corpus.workspace_id,
+        "access": access_of(document),
+        "metadata": json.dumps(metadata_of(document)),
         "ordinal": [span.ordinal for span in spans],
         "start": [span.start for span in spans],
         "end": [span.end for span in spans],
@@ -345,16 +349,7 @@ def store_chunks(
         "embedding": [_written(vector) for vector in vectors],
     }
     with connection.cursor() as cursor:
-        cursor.execute(
-            _STORE,
-            {
-                **rows,
-                "version": version.pk,
-                "workspace": document.corpus.workspace_id,
-                "access": access_of(document),
-                "metadata": Jsonb(metadata_of(document)),
-            },
-        )
+        cursor.execute(_STORE, values)
         keys = dict(cursor.fetchall())
     return [Chunk(pk=keys[span.ordinal]) for span in spans]
 
@@ -365,7 +360,7 @@ INSERT INTO knowledge_chunk (
     search_text, access, metadata, embedding, search
 )
 SELECT %(version)s, %(workspace)s, ordinal, start, "end", page, heading, parent_start, parent_end, text,
-    '', %(access)s::varchar[], %(metadata)s, embedding::halfvec,
+    '', %(access)s::varchar[], %(metadata)s::jsonb, embedding::halfvec,
     setweight(to_tsvector('english', place_words), 'B')
     || setweight(to_tsvector('english', words), 'A')
 FROM unnest(

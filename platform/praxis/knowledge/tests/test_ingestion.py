@@ -14,6 +14,7 @@ from praxis.jobs.running import JobRun, run_job
 from praxis.jobs.services import request_cancel, retry
 from praxis.jobs.sweeping import release_expired_leases
 from praxis.knowledge import ingestion, services
+from praxis.knowledge.editing import edit_chunk
 from praxis.knowledge.models import Chunk, Corpus, Document, DocumentVersion
 from praxis.knowledge.tests import files
 from praxis.knowledge.tests.test_chunking import prose
@@ -490,3 +491,17 @@ def test_a_document_whose_workers_die_too_often_fails_with_a_webhook(
     assert version.state == State.FAILED and "stopped unexpectedly" in version.error
     assert told == [("document.failed", version.error)]
     assert release_expired_leases() == 0 and len(told) == 1
+
+
+def test_what_is_stored_in_bulk_is_what_an_edit_would_store(add_document: AddDocument) -> None:
+    version = add_document(
+        "退货.md", "# Returns – 退货\n\nThirty days, it’s free.\n\n退货政策：三十天。"
+    )
+    stored = version.chunks.order_by("ordinal")
+    words = list(stored.values_list("search", "terms"))
+    vectors = list(stored.values_list("embedding", flat=True))
+    for chunk in stored:
+        edit_chunk(chunk, "", edited_by=None)
+    assert words == list(stored.values_list("search", "terms")) and all(words[0])
+    for before, after in zip(vectors, stored.values_list("embedding", flat=True), strict=True):
+        assert before == pytest.approx(after, rel=1e-3, abs=1e-6)
