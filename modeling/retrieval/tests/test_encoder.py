@@ -72,16 +72,13 @@ def test_bulk_encoders_work_at_the_same_time(encoder: Encoder) -> None:
     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_model_of_another_form_is_copied_instead(encoder: Encoder) -> None:
-    encoder._model[1].pooling_mode, before = "cls", encoder._model[1].pooling_mode
-    try:
-        first, second = encoder.for_bulk(2)
-        assert isinstance(first, Encoder) and first is not second
-        np.testing.assert_array_equal(
-            first.encode_counted(TEXTS)[0], second.encode_counted(TEXTS)[0]
-        )
-    finally:
-        encoder._model[1].pooling_mode = before
+def test_a_model_of_another_form_is_copied_instead(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder._model[1], "pooling_mode", "cls")
+    first, second = encoder.for_bulk(2)
+    assert isinstance(first, Encoder) and first is not second
+    np.testing.assert_array_equal(first.encode_counted(TEXTS)[0], second.encode_counted(TEXTS)[0])
 
 
 def test_it_says_that_a_folder_is_not_a_model(tmp_path: Path) -> None:
