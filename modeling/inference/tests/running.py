@@ -76,8 +76,8 @@ class Shifted(CountingEncoder):
         super().__init__()
         self._shift = json.loads((folder / "config.json").read_text("utf-8"))["shift"]
 
-    def twin(self) -> CountingEncoder:
-        return self
+    def for_bulk(self, num_threads: int) -> list[CountingEncoder]:
+        return [self] * num_threads
 
     def encode(self, texts: list[str], batch_size: int) -> npt.NDArray[np.float32]:
         return super().encode(texts, batch_size) + np.float32(self._shift)
