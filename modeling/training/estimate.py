@@ -42,7 +42,8 @@ def dry_run(recipe: Recipe, steps: int = 3) -> Estimate:
         raise ValueError(f"steps must be 1 or more; got {steps!r}")
     with tempfile.TemporaryDirectory(prefix="dry-run-") as directory:
         started = time.perf_counter()
-        run = prepare(dataclasses.replace(recipe, output_dir=directory))
+        # Compiling takes longer than these few steps; a run that compiles is quicker than predicted.
+        run = prepare(dataclasses.replace(recipe, output_dir=directory, compile="off"))
         preparing = time.perf_counter() - started
         lengths = run.store.lengths
         sequences = run.plan.sequences(0)
