@@ -90,7 +90,7 @@ STATE_READING_MS = read_int(
     maximum=60_000,
 )
 # Folder of a sentence-transformers model instead of the shipped encoder; its tokenizer decides how
-# long passages may be, also where another server embeds them.
+# long passages may be, also where another server embeds them, and tuning an encoder starts from it.
 ENCODER_FOLDER = read_text("PRAXIS_ENCODER", "")
 EMBEDDING_MODEL = read_text(
     "EMBEDDING_MODEL", Path(ENCODER_FOLDER).name if ENCODER_FOLDER else "all-minilm-l6-v2"
@@ -101,8 +101,6 @@ LLM_API_KEY = read_text("LLM_API_KEY", _services.get("LLM_API_KEY", ""))
 METRICS_TOKEN = read_text("PRAXIS_METRICS_TOKEN", "")
 # A Hugging Face folder of the model that LLM_BASE_URL serves; unset: made from the embedded base.
 TRAINING_BASE = read_text("PRAXIS_TRAINING_BASE", "")
-# A sentence-transformers folder of the model that EMBEDDING_MODEL names; unset: the shipped encoder.
-TUNING_ENCODER = read_text("PRAXIS_TUNING_ENCODER", "")
 # CPU threads of a trainer; 0 leaves PyTorch's choice. It runs at a low priority in any case.
 TUNING_THREADS = read_int("PRAXIS_TUNING_THREADS", default=0, minimum=0, maximum=1024)
 

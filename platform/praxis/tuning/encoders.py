@@ -41,13 +41,13 @@ class Choices:
 
 def base_folder() -> Path:
     """The encoder that is tuned. Raises `EncoderRefused` where the installation's own isn't used."""
-    if settings.TUNING_ENCODER:
-        return Path(settings.TUNING_ENCODER)
+    if settings.ENCODER_FOLDER:
+        return Path(settings.ENCODER_FOLDER)
     if settings.EMBEDDING_MODEL != ENCODER_NAME:
         raise EncoderRefused(
             _(
                 "Vectors come from %(model)s, which is not the shipped encoder. Name its "
-                "sentence-transformers folder with PRAXIS_TUNING_ENCODER to tune it."
+                "sentence-transformers folder with PRAXIS_ENCODER to tune it."
             )
             % {"model": settings.EMBEDDING_MODEL}
         )

@@ -154,7 +154,7 @@ def test_an_adapter_is_promoted_over_rest(
 def test_a_program_tunes_an_encoder_and_lets_search_go_over(
     api: MakeClient, principal: Principal, model_server: ModelServer, settings: Any
 ) -> None:
-    settings.TUNING_ENCODER = "base"
+    settings.ENCODER_FOLDER = "base"
     client = api()
     body = {"name": "nearer", "from_documents": 100}
     started = client.post("/api/v1/tuning/encoders", body, content_type="application/json")

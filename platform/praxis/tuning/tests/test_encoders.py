@@ -58,7 +58,7 @@ class Killed(BaseException):
 
 @pytest.fixture(autouse=True)
 def _tiny_base(settings: Any, tiny_encoder: Path) -> None:
-    settings.TUNING_ENCODER = str(tiny_encoder)
+    settings.ENCODER_FOLDER = str(tiny_encoder)
 
 
 @pytest.fixture
