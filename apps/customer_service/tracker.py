@@ -27,6 +27,7 @@ from apps.customer_service.values import (
     Choice,
     Found,
     SlotValue,
+    as_whole,
     choices_of,
     denied,
     find,
@@ -418,7 +419,7 @@ def _cut(hit: Found, taken: Sequence[tuple[int, int]]) -> Found:
 
 
 def _named_before_value(slot: Slot, text: str) -> bool:
-    return any(re.search(rf"\b{re.escape(name)}\b", text.lower()) for name in spoken_names(slot))
+    return any(re.search(as_whole(name), text.lower()) for name in spoken_names(slot))
 
 
 CLAUSE = re.compile(

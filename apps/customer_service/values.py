@@ -547,7 +547,7 @@ _ORDINALS = {
 _ORDINAL = re.compile(
     rf"\b(?:the )?(?P<word>{'|'.join(_ORDINALS)})\b(?: (?:one|item|option|choice))?"
     r"|(?:\b(?:number|no\.?|option|item) |#)(?P<number>\d{1,2})\b"
-    r"|第(?P<chinese>[一二三四五六七八九十\d])(?:个|件|项|款)?"
+    r"|第(?P<chinese>[一二三四五六七八九十\d])(?:个|件|项|款)?(?![次天年月周季回十\d])"
     r"|^\W*(?P<bare>\d{1,2})\W*$",
     re.IGNORECASE,
 )
@@ -602,10 +602,7 @@ def _find_listed(slot: Slot, text: str, choices: Sequence[Choice]) -> Iterator[F
     hits: list[Found] = []
     for choice in choices:
         for name in dict.fromkeys((choice.title, choice.value, *choice.synonyms)):
-            edge = r"(?<![a-z0-9])", r"(?![a-z0-9])"
-            if not name.isascii():
-                edge = "", ""
-            for match in re.finditer(f"{edge[0]}{re.escape(name.lower())}{edge[1]}", lower):
+            for match in re.finditer(as_whole(name.lower()), lower):
                 hits.append(_found(slot, match, choice.value, 0.95))
     hits.sort(key=lambda hit: (hit.start - hit.end, hit.start))
     taken: list[Found] = []
@@ -613,6 +610,18 @@ def _find_listed(slot: Slot, text: str, choices: Sequence[Choice]) -> Iterator[F
         if all(hit.end <= other.start or hit.start >= other.end for other in taken):
             taken.append(hit)
     yield from sorted(taken, key=lambda hit: hit.start)
+
+
+def as_whole(name: str) -> str:
+    """A pattern for the name where no word or number goes on at its ends: no "5分" in "4.5分".
+
+    Chinese words have no edges to look for.
+    """
+    before = r"(?<![a-z0-9])" if name[:1].isascii() else ""
+    if name[:1].isdigit():
+        before += r"(?<!\d[.,])"
+    after = r"(?![a-z0-9])" if name[-1:].isascii() else ""
+    return f"{before}{re.escape(name)}{after}"
 
 
 def _find_nearly(slot: Slot, text: str, choices: Sequence[Choice]) -> Iterator[Found]:

@@ -6,7 +6,9 @@ places stand in no list: they are read after words like 名叫, or when the assi
 Written on the half of the dialogues that `dst.fitted` names.
 """
 
+import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from apps.customer_service.schema import Service, parse_service
@@ -27,13 +29,23 @@ FACILITIES = (
     "所有房间提供wifi", "部分房间提供wifi", "酒店各处提供wifi", "接待外宾", "接机服务",
     "接站服务", "棋牌室", "洗衣服务", "温泉", "租车", "西式餐厅", "酒吧",
 )  # fmt: skip
-_END = r"(?=[,。;?!的]|$)"
-_NAMED = r"(?:名叫|名为|名字(?:叫|是)|名称是|叫做) ?([^,。;?!]{2,40}?)(?=的?(?:景点|餐馆|酒店|[,。;?!]|$))"
-_DISH = (
-    r"(?:吃到?|能做|做|(?:推荐菜|菜).{0,2}?有|有) ?((?!饭|完|的|吃|个|哪|什|没|一|评|早)[^,。;?!的做]{2,12}?)"
-    r"(?=这[道个]菜|[,。;?!的]|$)"
+_NAMED = (
+    r"(?:名叫|名为|名字[叫是]|名称是|叫做) ?([^,。;?!的]{2,40}?)(?=的|[,。;?!]|$)"
+    r"|去(?!一|个|名|这|那|趟|找|酒店|餐馆|景点|VISIT)((?:(?!附近|周边|时)[^,。;?!的]){2,40}?)(?=(?:的(?:景点|餐馆|酒店))?VISIT)"
 )
-_STAY = r"\d+(?:\.\d+)?(?:个?小时|天)?(?: ?[-~到至] ?\d+(?:\.\d+)?(?:个?小时|天))|\d+(?:\.\d+)?(?:个?小时|天)|[一二两三半]个?半?(?:小时|天)"
+_VISITS = {
+    "attraction": "(?:游玩|玩|看看|逛)",
+    "restaurant": "(?:用餐|吃饭|吃|尝)",
+    "hotel": "(?:住宿|住|入住)",
+}
+_DISH = (
+    r"(?:[想爱能]吃|吃到|能做|推荐菜.{0,3}有|餐馆吃)[到点个]*(?!什么|啥|哪|当地|饭|好)([^,。;?!的了这]{2,12}?)(?=这|[,。;?!的了]|$)"
+    r"|(?:有|提供) ?(?!什么|啥|哪|没|其他|别|合适|好)([^,。;?!的这]{2,12}?)(?=这[道个种]?菜|这[两俩]|的餐[馆厅]|的饭[店馆])"
+)
+_STAY = (
+    r"(?:\d+(?:\.\d+)?(?:个?小时|天)? ?[-~到至] ?)?\d+(?:\.\d+)?(?:个?小时|天)(?!热水|优品|连锁|酒店)"
+    r"|[一二两三半]个?半?(?:小时|天)"
+)
 _FROM = r"从 ?([^,。;?!]{2,40}?)(?=出发|[坐乘打搭]|到|去)"
 _TO = r"(?:到|去) ?([^,。;?!]{2,40}?)(?=的(?:出租|地铁)|[坐乘打搭]|有地铁|[,。;?!]|$)"
 
@@ -76,7 +88,7 @@ def _slots() -> list[dict[str, Any]]:
         _bands("attraction_ticket", "门票", "Price of the ticket", (20, 50, 100, 150, 200), {
             "免费": ("不收门票", "不要门票", "免门票", "没有门票"), "不免费": ("收费", "要门票"),
         }),
-        _pattern("restaurant_dish", "推荐菜", "Dish that the restaurant must serve", _DISH, "{1}"),
+        _pattern("restaurant_dish", "推荐菜", "Dish that the restaurant must serve", _DISH, "{1}{2}"),
         _bands("restaurant_cost", "人均消费", "Cost per person", (50, 100, 150, 500, 1000), {}),
         _listed("hotel_type", "酒店类型", "Class of the hotel", {
             name: (name.removesuffix("型"),) for name in ("经济型", "舒适型", "高档型", "豪华型")
@@ -94,11 +106,12 @@ def _slots() -> list[dict[str, Any]]:
 
 def _place_slots(domain: str) -> list[dict[str, Any]]:
     title = DOMAINS[domain]
+    named = _NAMED.replace("VISIT", _VISITS[domain])
     offered = {"intent": f"find_{domain}", "items": "places", "value": "name", "title": "name"}
     return [
         _slot(f"{domain}_name", f"{title}名称", f"Name of the {domain}", "categorical")
         | {"values_from": offered, "keep": True},
-        _pattern(f"{domain}_called", f"{title}名", f"Name of the {domain}", _NAMED, "{1}"),
+        _pattern(f"{domain}_called", f"{title}名", f"Name of the {domain}", named, "{1}{2}"),
         _listed(
             f"{domain}_rating",
             f"{title}评分",
@@ -148,7 +161,7 @@ def _bands(
     least, most = edges[0], edges[-1]
     values = dict(others)
     values[f"{least}元以下"] = (f"{least}以下", f"{least}块以下", f"低于{least}", f"{least}元以内")
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         dashes = [(f"{low}{unit}{dash}{high}") for unit in ("", "元") for dash in "-~到至"]
         values[f"{low}-{high}元"] = (*dashes, f"{low} - {high}")
     values[f"{most}元以上"] = (f"{most}以上", f"{most}块以上", f"高于{most}", f"超过{most}")
@@ -156,17 +169,34 @@ def _bands(
 
 
 def _facility(number: int, name: str) -> dict[str, Any]:
-    synonyms = {name, name.removesuffix("服务")}
-    return _listed(f"hotel_facility_{number}", name, f"Facility: {name}", {"是": sorted(synonyms)})
+    """Wanted of a hotel that is looked for ("有X的酒店"); "does this hotel have X?" wants nothing."""
+    spoken = re.sub("(?:服务|电话)$", "", name)
+    more = "" if name.endswith("免费") else "(?!免费)"
+    pattern = rf"{spoken}(?:服务|电话)?{more}(?:(?=[^。?!]*(?:酒店|宾馆|住))|(?![^。?!]*[吗呢么?]))"
+    return _pattern(f"hotel_facility_{number}", name, f"Facility: {name}", pattern, "是")
 
 
-_SAMPLES = {
-    "attraction": ("推荐一个景点", "我想去景点游玩", "找个好玩的地方", "门票多少钱的景点", "附近的景点"),
-    "restaurant": ("推荐一家餐馆", "我想找家餐馆吃饭", "想吃的菜", "人均消费多少的餐厅", "附近的餐馆"),
-    "hotel": ("推荐一家酒店", "找个酒店住宿", "我想住酒店", "订个宾馆", "附近的酒店"),
-    "metro": ("坐地铁从一个地方到另一个地方", "附近的地铁站", "乘地铁怎么走"),
-    "taxi": ("叫一辆出租车", "打车从一个地方到另一个地方", "出租车的车型和车牌"),
+_NOUNS = {
+    "attraction": ("景点", "景点游玩", "好玩的地方"),
+    "restaurant": ("餐馆", "餐厅吃饭", "饭店用餐"),
+    "hotel": ("酒店", "酒店住宿", "宾馆"),
+}
+_WISHES = (
+    "{}", "帮我推荐一个{}", "我想找一家{}", "请给我推荐一家评分高的{}吧", "能帮我找一个{}吗",
+    "周边有合适的{}吗", "在附近找个{}",
+)  # fmt: skip
+_ASKED = {
+    "attraction": ("门票便宜的景点", "票价不高的景点", "能玩一天的景点", "游玩时间长的景点", "哪个景点的评分高"),
+    "restaurant": ("人均消费不高的餐馆", "有这道菜的餐馆", "能做这个菜的餐厅", "我想吃这道菜", "哪家餐馆的评分高"),
+    "hotel": ("价格便宜的酒店", "经济型酒店", "提供早餐服务的酒店", "找个地方住", "哪家酒店的评分高"),
+    "metro": ("坐地铁从一个地方到另一个地方", "出发地和目的地附近的地铁站", "乘地铁怎么走", "乘坐地铁"),
+    "taxi": ("叫一辆出租车", "打车从一个地方到另一个地方", "出租车的车型和车牌", "乘坐出租车"),
 }  # fmt: skip
+
+
+def _samples(domain: str) -> list[str]:
+    spoken = [wish.format(noun) for noun in _NOUNS.get(domain, ()) for wish in _WISHES]
+    return [*spoken, *_ASKED.get(domain, ())]
 
 
 def _intent(domain: str) -> dict[str, Any]:
@@ -175,7 +205,7 @@ def _intent(domain: str) -> dict[str, Any]:
         "title": f"查找{DOMAINS[domain]}",
         "description": f"Find a {domain} in Beijing",
         "optional": slots_of(domain),
-        "samples": list(_SAMPLES[domain]),
+        "samples": _samples(domain),
         "action": {
             "method": "GET",
             "path": f"/{domain}",
