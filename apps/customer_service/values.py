@@ -190,6 +190,33 @@ def _find_phones(slot: Slot, text: str) -> Iterator[Found]:
         yield _found(slot, match, value, 0.95)
 
 
+_CHINESE_DIGITS = {c: n for n, c in enumerate("零一二三四五六七八九十")} | {"两": 2}
+_CHINESE_NUMERAL = "[一二两三四五六七八九]?十[一二三四五六七八九]?|[零一二两三四五六七八九]"
+_ONE_TO_NINE = "[一二两三四五六七八九]"
+_CHINESE_AMOUNT = (
+    rf"(?=[零一二两三四五六七八九十])(?:{_ONE_TO_NINE}万零?)?(?:{_ONE_TO_NINE}千零?)?"
+    rf"(?:{_ONE_TO_NINE}百零?)?(?:{_CHINESE_NUMERAL})?"
+)
+_CHINESE_UNITS = {"十": 10, "百": 100, "千": 1000, "万": 10_000}
+
+
+def _chinese_number(written: str) -> int:
+    """Of digits or Chinese numerals; 一百五 is 150, 一百零五 is 105."""
+    if written.isdecimal():
+        return int(written)
+    total, digit, unit = 0, 0, 1
+    for sign in written:
+        if sign in _CHINESE_UNITS:
+            unit = _CHINESE_UNITS[sign]
+            total += (digit or 1) * unit
+            digit = 0
+        elif sign == "零":
+            unit = 1
+        else:
+            digit = _CHINESE_DIGITS[sign]
+    return total + digit * max(unit // 10, 1)
+
+
 _CURRENCY_WORDS = {
     "£": "GBP", "pound": "GBP", "pounds": "GBP", "quid": "GBP", "€": "EUR", "euro": "EUR",
     "euros": "EUR", "$": "", "dollar": "", "dollars": "", "bucks": "", "¥": "", "￥": "",
@@ -198,29 +225,38 @@ _CURRENCY_WORDS = {
 } | {code.lower(): code for code in CURRENCIES}  # fmt: skip
 """Signs and words; "" for those of several currencies."""
 _CURRENCY = "|".join(sorted(map(re.escape, _CURRENCY_WORDS), key=len, reverse=True))
+# 一块 before another word is "together" or "a piece".
+_CHINESE_MONEY = rf"(?!一块(?!钱)[\u3400-\u9fff])(?P<chinese>{_CHINESE_AMOUNT})(?P<unit>元|块钱|块)"
 _MONEY = re.compile(
     rf"(?:(?P<before>{_CURRENCY})\s?)?(?<![A-Za-z0-9_.,])"
     rf"(?P<amount>\d{{1,3}}(?:,\d{{3}})+(?:\.\d{{1,2}})?|\d{{1,7}}(?:[.,]\d{{1,2}})?)(?!\d|[.,]\d)"
-    rf"(?:\s?(?P<after>{_CURRENCY})(?![a-z]))?(?![a-z\d/:-])",
+    rf"(?:\s?(?P<after>{_CURRENCY})(?![a-z]))?(?![a-z\d/:-])"
+    rf"|(?<![第百千万几数]){_CHINESE_MONEY}",
     re.IGNORECASE,
 )
 
 
 def _find_money(slot: Slot, text: str, asked: bool) -> Iterator[Found]:
     for match in _MONEY.finditer(text):
-        sign = (match["before"] or match["after"] or "").lower()
+        sign = (match["before"] or match["after"] or match["unit"] or "").lower()
         if not sign and not asked:
             continue
         currency = _CURRENCY_WORDS.get(sign, "")
         if currency and slot.currency and currency != slot.currency:
             continue
-        written = match["amount"]
-        if re.fullmatch(r"\d+,\d{1,2}", written):
-            written = written.replace(",", ".")
-        value = float(written.replace(",", ""))
+        value = _amount(match)
         if _in_range(slot, value):
             exact = int(value) if value.is_integer() else value
             yield _found(slot, match, exact, 0.95 if sign else 0.85)
+
+
+def _amount(match: re.Match[str]) -> float:
+    if match["chinese"]:
+        return float(_chinese_number(match["chinese"]))
+    written = match["amount"]
+    if re.fullmatch(r"\d+,\d{1,2}", written):
+        written = written.replace(",", ".")
+    return float(written.replace(",", ""))
 
 
 _NUMBER_WORDS = {
@@ -230,26 +266,15 @@ _NUMBER_WORDS = {
         "fifteen sixteen seventeen eighteen nineteen twenty".split()
     )
 } | {"thirty": 30, "forty": 40, "fifty": 50, "couple": 2, "dozen": 12, "single": 1}
-_CHINESE_DIGITS = {c: n for n, c in enumerate("零一二三四五六七八九十")} | {"两": 2}
-_CHINESE_NUMERAL = "[一二两三四五六七八九]?十[一二三四五六七八九]?|[零一二两三四五六七八九]"
 _COUNTED = "[个件只台盏条份位名人口]"
 _NUMBER = re.compile(
     r"(?<![\w.,/@#-])(?P<digits>\d{1,7}(?:\.\d{1,3})?)(?![\w@/-]|[.,]\d)"
     rf"|\b(?P<word>{'|'.join(_NUMBER_WORDS)})\b"
     rf"|(?<![A-Za-z0-9.-])(?<!\d,)(?P<mixed>\d{{1,7}})(?:{_COUNTED}(?:大?人)?|(?=\W*$))"
-    rf"|(?<![第十周期拜])(?P<chinese>{_CHINESE_NUMERAL}){_COUNTED}(?:大?人)?"
+    rf"|(?<![第十百千万周期拜])(?P<chinese>{_CHINESE_AMOUNT}){_COUNTED}(?:大?人)?"
     rf"|(?:^|(?<=[\s,是要就成为到]))(?P<alone>{_CHINESE_NUMERAL})(?=吧?\W*$)",
     re.IGNORECASE,
 )
-
-
-def _chinese_number(written: str) -> int:
-    """Of at most 99, in digits or Chinese numerals."""
-    if written.isdecimal():
-        return int(written)
-    tens, ten, ones = written.rpartition("十")
-    units = _CHINESE_DIGITS[ones] if ones else 0
-    return units if not ten else 10 * (_CHINESE_DIGITS[tens] if tens else 1) + units
 
 
 def _find_numbers(slot: Slot, text: str) -> Iterator[Found]:
@@ -454,7 +479,8 @@ _TIME = re.compile(
     rf"|(?P<bare>^\W*(?P<h4>\d{{1,2}}|{_HOUR_WORD})(?: please)?\W*$)"
     r")(?![\d:])"
     rf"|(?P<daypart>上午|早上|中午|下午|傍晚|晚上|今晚)?(?P<ch>\d{{1,2}}|{_CHINESE_HOUR})[点时]"
-    r"(?P<cm>半|一刻|三刻|[0-5]?\d分?)?",
+    rf"(?P<cm>半|一刻|三刻|[0-5]?\d分?|(?:[二三四五]?十{_ONE_TO_NINE}?|零{_ONE_TO_NINE})(?:分|(?!{_COUNTED}))"
+    rf"|{_ONE_TO_NINE}分)?",
     re.IGNORECASE,
 )
 _LATER = re.compile(r"\b(?:evening|tonight|afternoon|night|dinner|pm)\b|晚|下午")
@@ -525,7 +551,9 @@ def _chinese_minutes(match: re.Match[str]) -> tuple[int | None, bool]:
     if hour > 23:
         return None, False
     part = match["cm"] or ""
-    minute = {"半": 30, "一刻": 15, "三刻": 45}.get(part) or int(part.removesuffix("分") or 0)
+    minute = {"半": 30, "一刻": 15, "三刻": 45, "": 0}.get(part)
+    if minute is None:
+        minute = _chinese_number(part.removesuffix("分"))
     later = match["daypart"] in ("下午", "傍晚", "晚上", "今晚") or (
         match["daypart"] == "中午" and hour < 3
     )
@@ -552,7 +580,7 @@ _ORDINAL = re.compile(
     re.IGNORECASE,
 )
 _NOT_BEFORE = re.compile(
-    r"(?:\bnot|\binstead of|\brather than|n't|不是|不要)(?: (?:the|a|my|is|for))*\W*$"
+    r"(?:\bnot|\binstead of|\brather than|n't|不是|不要|不想[要住吃去]?|除了)(?: (?:the|a|my|is|for))*\W*$"
 )
 
 

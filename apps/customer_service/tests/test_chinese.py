@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from apps.customer_service.demo_services import DEMO_SERVICES
-from apps.customer_service.schema import Slot, parse_service
+from apps.customer_service.schema import Slot, Value, parse_service
 from apps.customer_service.simulation import TODAY, RunningDemo, Talk, running_demo
-from apps.customer_service.values import find
+from apps.customer_service.tracker import Ranking, empty_state, read
+from apps.customer_service.values import choices_of, denied, find
 
 SERVICES = {definition["name"]: parse_service(definition) for definition in DEMO_SERVICES}
 RESTAURANT = SERVICES["restaurant"]
@@ -45,10 +46,16 @@ def talk(running: RunningDemo) -> Talk:
         (TIME, "晚上19:30吧", "19:30"),
         (TIME, "下午六点一刻", "18:15"),
         (TIME, "中午十二点半", "12:30"),
+        (TIME, "下午三点", "15:00"),
+        (TIME, "晚上七点二十五分", "19:25"),
+        (TIME, "晚上七点十个人", "19:00"),
+        (TIME, "晚上八点零五", "20:05"),
         (GUESTS, "十二个人", 12),
         (GUESTS, "二十位", 20),
         (GUESTS, "一共3个大人", 3),
         (GUESTS, "改成六个人", 6),
+        (GUESTS, "周一两个人", 2),
+        (GUESTS, "一百二十个人", None),
         (GUESTS, "五", 5),
         (GUESTS, "周六", None),
         (GUESTS, "第二个", None),
@@ -98,3 +105,91 @@ def test_a_booking_is_moved(talk: Talk, running: RunningDemo) -> None:
     talk.say("是")
     ((method, path, _sent),) = running.restaurant.calls
     assert (method, path) == ("PATCH", "/bookings/SB-2041")
+
+
+BUDGET = Slot(
+    name="budget", title="预算", description="", kind="money", question="?", currency="CNY"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("三百元以内", [300]),
+        ("两百五十块钱", [250]),
+        ("一百五块", [150]),
+        ("一千零五块", [1005]),
+        ("一万二千元", [12000]),
+        ("一千元到两千元", [1000, 2000]),
+        ("我们一块去", []),
+        ("买一块手表", []),
+        ("几十元", []),
+    ],
+)
+def test_prices_are_read_in_chinese_numerals(text: str, values: list[int]) -> None:
+    found = find(BUDGET, text, today=TODAY, asked=False)
+    assert [one.value for one in found] == values
+
+
+RATING = Slot(
+    name="rating",
+    title="评分",
+    description="",
+    kind="categorical",
+    question="?",
+    values=tuple(Value(name=name, title=name) for name in ("4.5分以上", "5分")),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("评分4.5分以上的", ["4.5分以上"]),
+        ("评分是4.5分", []),
+        ("评分5分的", ["5分"]),
+        ("15分", []),
+        ("第一次来", []),
+        ("第一个", ["4.5分以上"]),
+    ],
+)
+def test_a_listed_value_is_no_part_of_a_longer_number(text: str, values: list[str]) -> None:
+    found = find(RATING, text, today=TODAY, choices=choices_of(RATING), asked=False)
+    assert [one.value for one in found] == values
+
+
+def test_a_value_that_is_not_wanted_is_ruled_out() -> None:
+    assert denied("我不想住经济型", 4)
+    assert denied("除了周六", 2)
+    assert not denied("我想住经济型", 3)
+
+
+def test_the_slot_whose_title_stands_in_the_message_gets_the_number() -> None:
+    """Two prices might both be 300元; the one that is named is meant, though it comes second."""
+    slots = [
+        {"name": name, "title": title, "description": title, "kind": "money", "question": "?"}
+        for name, title in (("ticket", "门票"), ("meal", "人均消费"))
+    ]
+    service = parse_service(
+        {
+            "name": "desk",
+            "title": "旅行",
+            "description": "旅行",
+            "slots": slots,
+            "intents": [
+                {
+                    "name": "ask",
+                    "title": "问",
+                    "description": "问",
+                    "optional": ["ticket", "meal"],
+                }
+            ],
+        }
+    )
+    reading = read(
+        service,
+        {**empty_state(), "intent": "ask"},
+        "人均消费300元",
+        today=TODAY,
+        recognise=lambda text, evidence: Ranking(),
+    )
+    assert [(one.slot, one.value) for one in reading.found] == [("meal", 300)]
