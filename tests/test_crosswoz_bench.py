@@ -16,7 +16,13 @@ from ops.benchmarks.crosswoz import (
 
 
 def exchange(text: str, **offered: list[str]) -> Exchange:
-    names = {"景点": [], "餐馆": [], "酒店": [], "地铁": [], "出租": []} | offered
+    names: dict[str, list[str]] = {
+        "景点": [],
+        "餐馆": [],
+        "酒店": [],
+        "地铁": [],
+        "出租": [],
+    } | offered
     return Exchange(before="", offered=names, text=text, told={}, query={})
 
 
