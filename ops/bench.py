@@ -44,9 +44,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--model-readings",
         action="store_true",
-        help="service_dialogues: the shipped model reads beside the rules",
+        help="service_dialogues: the shipped model reads beside the rules; crosswoz: instead of them",
     )
-    parser.add_argument("--part", choices=["fitted", "held-out"], default="held-out", help="dst")
+    parser.add_argument(
+        "--part", choices=["fitted", "held-out"], default="held-out", help="dst, crosswoz"
+    )
     parser.add_argument("--pages", type=int, help="ingest: how many pages of PDF")
     parser.add_argument("--kills", type=int, default=3, help="ingest: how often to kill the worker")
     return parser.parse_args(argv)
