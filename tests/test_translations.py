@@ -87,6 +87,17 @@ def test_every_message_is_translated(source: str) -> None:
         assert forms[0] not in key or forms[0] in SAME_IN_BOTH, f"left in English: {key}"
 
 
+def test_a_message_is_translated_alike_in_all_catalogues() -> None:
+    """Django merges them, so a second translation of the same words would never be seen."""
+    known: dict[Key, dict[str, str]] = {}
+    for source in SOURCES:
+        for key, message in messages_of(read_catalogue(source)):
+            in_context = (message.context or "", *key)
+            known.setdefault(in_context, {})[source] = as_key(message.string or "")[0]
+    twofold = {key: told for key, told in known.items() if len(set(told.values())) > 1}
+    assert not twofold, f"say one of them differently in English too: {twofold}"
+
+
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_translation_keeps_values_and_tags(source: str) -> None:
     for key, message in messages_of(read_catalogue(source)):

@@ -96,7 +96,7 @@ class AboutForm(forms.Form):
         help_text=gettext_lazy("Actions are called below this address and nowhere else."),
     )
     secret = forms.CharField(
-        label=gettext_lazy("Token"),
+        label=gettext_lazy("Access token"),
         max_length=500,
         required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
@@ -135,7 +135,7 @@ class SlotForm(PartForm):
         ),
     )
     description = forms.CharField(
-        label=gettext_lazy("What it is"),
+        label=gettext_lazy("What the value is"),
         max_length=500,
         help_text=gettext_lazy("The assistant reads this to recognise the value."),
     )
@@ -225,7 +225,7 @@ class SlotForm(PartForm):
             for intent in intents
             if (intent.get("action") or {}).get("method") == "GET"
         ]
-        self.fields["from_intent"].choices = [("", _("no")), *readers]  # type: ignore[attr-defined]
+        self.fields["from_intent"].choices = [("", _("none")), *readers]  # type: ignore[attr-defined]
 
 
 class ValueForm(forms.Form):
