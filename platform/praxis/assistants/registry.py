@@ -38,6 +38,11 @@ def get_assistant(slug: str) -> Assistant:
     return _assistants[slug]
 
 
+def title_of(slug: str) -> str:
+    """For lists of what was set up; the slug itself when the assistant is installed no more."""
+    return str(_assistants[slug].title) if slug in _assistants else slug
+
+
 def app_label_of(slug: str) -> str:
     """The Django app whose templates draw the assistant's cards."""
     return _app_labels[slug]

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from praxis.accounts.models import Role, User, Workspace
+from praxis.assistants.registry import title_of
 
 
 class ApiKey(models.Model):
@@ -228,6 +229,10 @@ class InboundChannel(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def assistant_title(self) -> str:
+        return title_of(self.assistant)
 
 
 class InboundMessage(models.Model):

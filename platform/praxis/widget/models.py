@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from praxis.accounts.models import Workspace
+from praxis.assistants.registry import title_of
 
 DEFAULT_COLOUR = "#0f6b5c"
 
@@ -53,6 +54,10 @@ class Widget(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def assistant_title(self) -> str:
+        return title_of(self.assistant)
 
     @property
     def luminance(self) -> float:

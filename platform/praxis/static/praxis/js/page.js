@@ -42,3 +42,9 @@ document.addEventListener("click", (event) => {
     if (!menu.contains(event.target)) menu.open = false;
   }
 });
+
+// On a phone the bars of links scroll sideways: the one of this page is brought into sight.
+for (const link of document.querySelectorAll(":is(.workspace-nav, .tabs, .site-nav) [aria-current]")) {
+  const bar = link.parentElement;
+  bar.scrollLeft += link.getBoundingClientRect().left - bar.getBoundingClientRect().left - (bar.clientWidth - link.clientWidth) / 2;
+}
