@@ -46,7 +46,9 @@ def test_the_page_shows_and_finds_what_is_remembered(
     story: Conversation, client_for: Callable[[User], Client], member: User
 ) -> None:
     client = client_for(member)
-    assert FACT in client.get(address_of(story)).text
+    page = client.get(address_of(story)).text
+    assert FACT in page
+    assert "<dt>Colour</dt><dd>red</dd>" in page
     found = client.get(address_of(story), {"q": "px-44"}).text
     assert FACT in found
     assert "Question number 5." not in found
