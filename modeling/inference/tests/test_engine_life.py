@@ -78,7 +78,7 @@ def test_the_engine_dies_with_a_server_that_is_killed(tmp_path: Path) -> None:
         assert not gone(pid)
         os.kill(server.pid, signal.SIGKILL)
         server.wait()
-        wait_until(lambda: gone(pid), timeout_seconds=3)
+        wait_until(lambda: gone(pid), timeout_seconds=20)
     finally:
         if server.poll() is None:
             server.kill()

@@ -57,7 +57,7 @@ def start_work(job: Job, var: Path, model_server: ModelServer) -> subprocess.Pop
 
 
 def wait_for_chunks(version: DocumentVersion, number: int, process: subprocess.Popen[bytes]) -> int:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while (found := version.chunks.count()) < number:
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline, "no chunk came"

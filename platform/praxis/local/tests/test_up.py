@@ -140,7 +140,7 @@ def start_product(
 
 
 def health(product: Product) -> dict[str, Any]:
-    response = httpx.get(f"{product.base}/ready", timeout=10)
+    response = httpx.get(f"{product.base}/ready", timeout=60)
     return {"code": response.status_code, **response.json()}
 
 
@@ -183,7 +183,7 @@ def test_every_part_that_is_killed_comes_back(start_product: Callable[[], Produc
         old = product.pid_of(command)
         os.kill(old, signal.SIGKILL)
         until(lambda command=command, old=old: _other_pid(product, command, old), 30)  # type: ignore[misc]
-    until(lambda: health(product)["status"] == "ready", 30)
+    until(lambda: health(product)["status"] == "ready", 90)
     assert "started again" in product.output
 
 
