@@ -119,7 +119,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         groups = [
             order[at : at + settings.per_step] for at in range(0, len(order), settings.per_step)
         ]
-        groups, seconds = groups[WARM_UP:], pace.seconds[WARM_UP:]
+        groups = groups[WARM_UP:]
+        seconds = list(zip(pace.our_seconds, pace.seconds, strict=True))[WARM_UP:]
         tokens = [sum(int(ours.store.lengths[index]) for index in group) for group in groups]
         flops = [model_flops(ours, group) for group in groups]
     peak, peak_source = peak_flops(device, ours.dtype)
@@ -128,7 +129,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     ]
     ratios = [mine / plain for mine, plain in speeds]
     differences = [
-        abs(mine - plain) for mine, plain in zip(pace.losses, pace.plain_losses, strict=True)
+        abs(mine - plain) for mine, plain in zip(pace.our_losses, pace.losses, strict=True)
     ]
 
     def utilisation(times: list[float]) -> float:
@@ -146,8 +147,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "peak_tflops": round(peak / 1e12, 3),
         "peak_source": peak_source,
         "loss_difference": round(max(differences), 5),
-        "losses": [round(loss, 4) for loss in pace.losses],
-        "trainer_losses": [round(loss, 4) for loss in pace.plain_losses],
+        "losses": [round(loss, 4) for loss in pace.our_losses],
+        "trainer_losses": [round(loss, 4) for loss in pace.losses],
         **_trl_figures(trl_speeds, trl_losses, [mine for mine, _ in speeds]),
         "tokens": sum(tokens),
         "steps": len(groups),
@@ -215,17 +216,49 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-class _InTurn(TrainerCallback):
+class _Timed(TrainerCallback):
+    """Time and loss of each step."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._started = 0.0
+        self.seconds: list[float] = []
+        self.losses: list[float] = []
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        _wait(self._device)
+        self._started = time.perf_counter()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        _wait(self._device)
+        self.seconds.append(time.perf_counter() - self._started)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        if logs and "loss" in logs:
+            self.losses.append(float(logs["loss"]))
+
+
+class _InTurn(_Timed):
     """Takes our step just before each step of the Trainer, and the time and loss of both."""
 
     def __init__(self, run: Run, order: Sequence[int], settings: Settings) -> None:
+        super().__init__(run.accelerator.device)
         self._run = run
         self._order = order
         self._settings = settings
-        self._started = self._ours = 0.0
-        self.seconds: list[tuple[float, float]] = []
-        self.losses: list[float] = []
-        self.plain_losses: list[float] = []
+        self.our_seconds: list[float] = []
+        self.our_losses: list[float] = []
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -233,7 +266,7 @@ class _InTurn(TrainerCallback):
         run, number = self._run, state.global_step
         start = number * self._settings.per_step
         group = self._order[start : start + self._settings.per_step]
-        _wait(run.accelerator.device)
+        _wait(self._device)
         # Accelerate keeps one state for the process: inside the Trainer's accumulation our own
         # optimiser would skip its step.
         accumulating = not run.accelerator.sync_gradients
@@ -253,29 +286,12 @@ class _InTurn(TrainerCallback):
             gamma=0.0,
             should_stop=lambda: False,
         )
-        _wait(run.accelerator.device)
-        self._ours = time.perf_counter() - started
+        _wait(self._device)
+        self.our_seconds.append(time.perf_counter() - started)
         run.accelerator.sync_gradients = not accumulating
         assert done is not None
-        self.losses.append(done.loss)
+        self.our_losses.append(done.loss)
         self._started = time.perf_counter()
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        _wait(self._run.accelerator.device)
-        self.seconds.append((self._ours, time.perf_counter() - self._started))
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        if logs and "loss" in logs:
-            self.plain_losses.append(float(logs["loss"]))
 
 
 class _InOrder(Trainer):
@@ -377,39 +393,6 @@ def _trl_figures(
         "trl_ratio": round(statistics.median(ours) / statistics.median(speeds), 3),
         "trl_losses": [round(loss, 4) for loss in losses],
     }
-
-
-class _Timed(TrainerCallback):
-    """Time and loss of each step."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._started = 0.0
-        self.seconds: list[float] = []
-        self.losses: list[float] = []
-
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        _wait(self._device)
-        self._started = time.perf_counter()
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        _wait(self._device)
-        self.seconds.append(time.perf_counter() - self._started)
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        if logs and "loss" in logs:
-            self.losses.append(float(logs["loss"]))
 
 
 def _plain_model(run: Run) -> torch.nn.Module:

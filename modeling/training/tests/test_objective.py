@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
+from modeling.training import objective
 from modeling.training.lora import load_base
 from modeling.training.objective import LinearCrossEntropy, SupervisedLoss
 from modeling.training.packing import Batch, TokenStore, collate
@@ -87,7 +88,11 @@ def test_the_loss_and_its_gradients_are_those_of_the_plain_model(
         torch.testing.assert_close(gradient, expected[name], atol=2e-4, rtol=1e-3)
 
 
-def test_linear_cross_entropy_gives_both_gradients_in_chunks() -> None:
+def test_linear_cross_entropy_gives_both_gradients_in_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Chunks of 500 rows, the last one shorter.
+    monkeypatch.setitem(objective._LOGITS_PER_CHUNK, "cpu", 500 * 30)
     torch.manual_seed(0)
     hidden_states = torch.randn(1100, 8, requires_grad=True)
     weight = torch.randn(30, 8, requires_grad=True)

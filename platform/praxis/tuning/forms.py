@@ -10,6 +10,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from praxis.accounts.models import Workspace
+from praxis.assistants.contract import Text
 from praxis.assistants.registry import all_assistants
 from praxis.tuning.encoders import Choices as EncoderChoices
 from praxis.tuning.models import DatasetVersion, TuningRun
@@ -24,6 +25,20 @@ def assistant_choices() -> list[tuple[str, str]]:
 
 def _megabytes(num_bytes: int) -> str:
     return f"{num_bytes / 1024 / 1024:.0f} MB"
+
+
+def _name_field(label: Text) -> forms.CharField:
+    return forms.CharField(
+        label=label,
+        max_length=60,
+        validators=[
+            RegexValidator(
+                r"^[a-z0-9][a-z0-9-]*\Z",
+                _("Use lower-case letters, digits and hyphens, such as refunds-2."),
+            )
+        ],
+        help_text=_("Lower-case letters, digits and hyphens, such as refunds-2."),
+    )
 
 
 class UploadForm(forms.Form):
@@ -84,17 +99,7 @@ class LaunchForm(forms.Form):
         empty_label=None,
     )
     assistant = forms.ChoiceField(label=_("For the assistant"), choices=assistant_choices)
-    name = forms.CharField(
-        label=_("Name of the adapter"),
-        max_length=60,
-        validators=[
-            RegexValidator(
-                r"^[a-z0-9][a-z0-9-]*\Z",
-                _("Use lower-case letters, digits and hyphens, such as refunds-2."),
-            )
-        ],
-        help_text=_("Lower-case letters, digits and hyphens, such as refunds-2."),
-    )
+    name = _name_field(_("Name of the adapter"))
     rank = forms.IntegerField(
         label=_("Rank"),
         min_value=1,
@@ -206,17 +211,7 @@ class LaunchForm(forms.Form):
 class EncoderForm(forms.Form):
     """One encoder to be tuned for the workspace's search."""
 
-    name = forms.CharField(
-        label=_("Name of the encoder"),
-        max_length=60,
-        validators=[
-            RegexValidator(
-                r"^[a-z0-9][a-z0-9-]*\Z",
-                _("Use lower-case letters, digits and hyphens, such as refunds-2."),
-            )
-        ],
-        help_text=_("Lower-case letters, digits and hyphens, such as refunds-2."),
-    )
+    name = _name_field(_("Name of the encoder"))
     from_documents = forms.IntegerField(
         label=_("Pairs from the documents"),
         min_value=0,
