@@ -25,6 +25,8 @@ let hidden = false; // as the page says
 let wait = 1000;
 let quiet = 0;
 let told = 0;
+let asked = 0; // times that the transcript was asked for
+let drawn = 0; // which of them is shown
 
 document.documentElement.style.setProperty("--brand", colour);
 document.documentElement.style.setProperty("--brand-ink", ink);
@@ -122,6 +124,7 @@ function announce(texts) {
 }
 
 // Only what differs is replaced, so that a reader's place and the focus stay where they are.
+// Returns whether anything did, and what stands there for the first time.
 function draw(html) {
   const page = new DOMParser().parseFromString(html, "text/html"); // made and cleaned by the server
   const panel = page.querySelector("[data-panel]");
@@ -131,6 +134,7 @@ function draw(html) {
     link.rel = "noopener noreferrer nofollow";
   }
   const fresh = [...page.body.children];
+  const known = new Set([...transcript.children].map((node) => node.made));
   const changed = [];
   fresh.forEach((node, index) => {
     const old = transcript.children[index];
@@ -143,25 +147,31 @@ function draw(html) {
   while (transcript.children.length > fresh.length) transcript.lastElementChild.remove();
   understood.hidden = !panel;
   if (panel && !understood.lastElementChild.contains(document.activeElement)) understood.lastElementChild.replaceChildren(...panel.children);
-  return changed;
+  return { changes: changed.length > 0, unknown: changed.filter((node) => !known.has(node.made)) };
 }
 
-async function refresh({ speak = false } = {}) {
-  let answer;
+// Whatever asked for it may be the first to see a reply, so every draw but the first tells the news.
+async function refresh() {
+  const mine = ++asked;
+  let html;
   try {
-    answer = await request("transcript");
-    if (answer.status === 403 && (await enter())) return refresh({ speak });
+    const answer = await request("transcript");
+    if (answer.status === 403 && (await enter())) return refresh();
     if (!answer.ok) throw new Error(answer.statusText);
+    html = await answer.text();
   } catch {
     problem.textContent = lost;
-    setTimeout(() => refresh({ speak: true }), longer());
+    setTimeout(refresh, longer());
     return;
   }
+  if (mine < drawn) return; // a later one was faster
+  const first = drawn === 0;
+  drawn = mine;
   if (problem.textContent === lost) problem.textContent = "";
-  const changed = draw(await answer.text());
-  if (changed.length) toEnd();
-  const news = changed.filter((node) => node.dataset.role !== "user").flatMap((node) => node.matches("[data-said]") ? [node] : [...node.querySelectorAll("[data-said]")]);
-  if (speak && news.length) {
+  const { changes, unknown } = draw(html);
+  if (changes) toEnd();
+  const news = unknown.filter((node) => node.dataset.role !== "user").flatMap((node) => node.matches("[data-said]") ? [node] : [...node.querySelectorAll("[data-said]")]);
+  if (!first && news.length) {
     announce(news.map((node) => node.textContent.trim()));
     if (hidden) parent.postMessage({ praxis: "news" }, "*");
   }
@@ -188,7 +198,7 @@ async function followAnswer(article) {
     await new Promise((resolve) => setTimeout(resolve, longer()));
     text.replaceChildren(); // it is read again from its beginning
   }
-  await refresh({ speak: true });
+  await refresh();
 }
 
 function followNews(owner) {
@@ -197,9 +207,9 @@ function followNews(owner) {
   if (live) return;
   live = new AbortController();
   const mine = live;
-  const again = () => { if (live === mine) { live = null; setTimeout(() => refresh({ speak: true }), longer()); } };
+  const again = () => { if (live === mine) { live = null; setTimeout(refresh, longer()); } };
   events("live", mine.signal, (event) => {
-    if (event.kind !== "typing") { typing.textContent = ""; refresh({ speak: true }); return; }
+    if (event.kind !== "typing") { typing.textContent = ""; refresh(); return; }
     typing.textContent = typing.dataset.label;
     clearTimeout(quiet);
     quiet = setTimeout(() => { typing.textContent = ""; }, 5000);
@@ -245,7 +255,7 @@ document.addEventListener("click", async (event) => {
     field.focus(); // the button is about to go
     if (button.dataset.say) return say(button.dataset.say);
     await send(button.dataset.act, button.dataset.message ? { message: button.dataset.message } : {});
-    await refresh({ speak: true });
+    await refresh();
   }
 });
 document.addEventListener("submit", async (event) => {
@@ -258,7 +268,7 @@ document.addEventListener("submit", async (event) => {
     : await send("correct", { key: given.get("key"), value: given.get("value") });
   if (!done) return;
   (rates ? field : understood.querySelector("summary")).focus(); // the form is about to be drawn anew
-  await refresh({ speak: true });
+  await refresh();
   if (!rates) announce([saved]);
 });
 document.addEventListener("keydown", (event) => {
