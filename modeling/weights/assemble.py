@@ -40,6 +40,8 @@ WEIGHT_TYPES = ("Q8_0", "Q4_1", "Q4_0", "BF16", "F16")
 """llama.cpp's types that trained weights are written in. Its K-types are missing: their blocks are
 256 weights long, and a row of the base has 576."""
 SERVED_TYPE = "Q8_0"
+TRAINING_FOLDER_VERSION = 2
+"""Of how `training_base` writes; a folder of another one is made anew."""
 
 SHIPPED = Path(__file__).parent / "shipped"
 """The trained weights' shards and their manifest; a build without them serves the dense base."""
@@ -182,7 +184,10 @@ def training_base(models_dir: Path, *, base: str | None = None) -> Path:
         except ManifestError:
             shutil.rmtree(folder)
         else:
-            if manifest.get("source_sha256") == files.base_sha256:
+            if (
+                manifest.get("source_sha256") == files.base_sha256
+                and manifest.get("version") == TRAINING_FOLDER_VERSION
+            ):
                 return folder
             shutil.rmtree(folder)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=models_dir))
@@ -207,6 +212,7 @@ def training_base(models_dir: Path, *, base: str | None = None) -> Path:
             licence="Apache-2.0",
             source=files.base_gguf.name,
             source_sha256=files.base_sha256,
+            version=TRAINING_FOLDER_VERSION,
         )
         temporary.chmod(0o755)
         _rename_unless_there(temporary, folder)
@@ -280,13 +286,25 @@ def _carried_file(distribution: str, suffix: str) -> tuple[Path, str]:
 
 def _convert_to_hugging_face(gguf_path: Path, folder: Path) -> None:
     # Imported here: they cost seconds, and serving doesn't need them.
+    import gguf
     import torch
+    from tokenizers import pre_tokenizers
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
     source: dict[str, Any] = {"gguf_file": gguf_path.name, "local_files_only": True}
     tokenizer = AutoTokenizer.from_pretrained(gguf_path.parent, **source)
+    splits = gguf.GGUFReader(gguf_path).fields.get("tokenizer.ggml.pre")
+    if splits is not None and splits.contents() == "smollm":
+        # transformers leaves out what sets digits apart; without it " 1" after other blanks or an
+        # empty line makes other tokens in training than in llama.cpp.
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Digits(individual_digits=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False),
+            ]
+        )
     loaded = AutoModelForCausalLM.from_pretrained(gguf_path.parent, dtype=torch.float32, **source)
     facts = loaded.config.to_dict()
     # The weights are dequantised now; transformers refuses to save a model that says it isn't.

@@ -92,6 +92,10 @@ def test_the_training_base_matches_the_served_one(tmp_path: Path) -> None:
     served = gguf.GGUFReader(weights.assemble(tmp_path).base_gguf).fields["tokenizer.chat_template"]
     assert tokenizer.chat_template == served.contents()
 
+    # As llama.cpp cuts them, which sets each digit apart from what stands before it.
+    assert tokenizer.tokenize("Contents       12.") == ["Contents", "Ġ" * 7, "1", "2", "."]
+    assert tokenizer.tokenize(".com\n\n1") == [".", "com", "ĊĊ", "1"]
+
     written_at = (folder / "MANIFEST.json").stat().st_mtime_ns
     assert weights.training_base(tmp_path) == folder
     assert (folder / "MANIFEST.json").stat().st_mtime_ns == written_at
