@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
 
+from modeling.training.recipe import EXPERT_PARAMETERS
+
 # Linear layers of transformers' Llama and Glm4Moe, and what llama.cpp calls them.
 GGUF_LAYER_NAMES = {
     "self_attn.q_proj": "attn_q",
@@ -31,9 +33,7 @@ GGUF_LAYER_NAMES = {
 # Architectures whose GGUF keeps the rows of q and k interleaved for rotary embedding.
 PERMUTED_ARCHITECTURES = frozenset({"llama"})
 
-# A mixture's fused expert weights, which peft adapts through `target_parameters`.
-GATE_UP, DOWN = "gate_up_proj", "down_proj"
-EXPERT_PARAMETERS = (f"mlp.experts.{GATE_UP}", f"mlp.experts.{DOWN}")
+GATE_UP, DOWN = (name.rpartition(".")[2] for name in EXPERT_PARAMETERS)
 # peft nests one wrapper in the other where both are adapted; neither is named after its weight.
 _EXPERT_KEY = re.compile(
     r"^base_model\.model\.(?:model\.)?layers\.(?P<layer>\d+)\.mlp\.experts"

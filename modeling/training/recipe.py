@@ -21,6 +21,8 @@ ATTENTION_AND_FEED_FORWARD = (
     "up_proj",
     "down_proj",
 )
+EXPERT_PARAMETERS = ("mlp.experts.gate_up_proj", "mlp.experts.down_proj")
+"""A mixture's fused expert weights in transformers; peft adapts them as `target_parameters`."""
 
 PARTS = ("lora", "experts", "routers", "norms", "base")
 
@@ -55,7 +57,7 @@ class Lora:
     target_modules: tuple[str, ...] = ATTENTION_AND_FEED_FORWARD
     """Linear layers; in a mixture the feed-forward's names are those of the shared experts."""
     target_parameters: tuple[str, ...] = ()
-    """A mixture's fused expert weights: `mlp.experts.gate_up_proj`, `mlp.experts.down_proj`."""
+    """A mixture's fused expert weights, `EXPERT_PARAMETERS`."""
 
     def __post_init__(self) -> None:
         _at_least("lora.rank", self.rank, 1)

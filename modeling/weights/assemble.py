@@ -149,6 +149,13 @@ def _holds_shards(folder: Path) -> bool:
     return (folder / MANIFEST_NAME).is_file() and "top_k" in read_manifest(folder)
 
 
+def is_mixture(models_dir: Path, name: str | None = None) -> bool:
+    """Whether a model has routed experts; `name` as in `assemble`. Raises `WeightsMissing` for one
+    that isn't carried here."""
+    shards = _shards_of(models_dir, name or default_base_name())
+    return shards is not None and bool(read_manifest(shards)["top_k"])
+
+
 def shipped_facts() -> dict[str, Any] | None:
     """The manifest of the shipped weights, or None where a build ships none."""
     return read_manifest(SHIPPED) if SHIPPED.is_dir() else None

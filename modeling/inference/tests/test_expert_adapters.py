@@ -18,7 +18,6 @@ from transformers import Glm4MoeForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from modeling.inference.engine import EngineConfig
 from modeling.inference.gguf_adapter import (
-    EXPERT_PARAMETERS,
     AdapterNotExportable,
     export_lora_to_gguf,
 )
@@ -37,7 +36,7 @@ from modeling.inference.tests.test_gguf_adapter import (
 from modeling.moe.gguf import experts_of, write_mixture
 from modeling.moe.upcycle import Experts, upcycle
 from modeling.training.lora import add_adapter, save_adapter
-from modeling.training.recipe import Lora
+from modeling.training.recipe import EXPERT_PARAMETERS, Lora
 from modeling.weights.manifest import write_manifest
 
 LAYERS, RANK = 2, 4

@@ -49,6 +49,7 @@ class NewRun(Schema):
     schedule: Literal["cosine", "step"] = "cosine"
     max_tokens: int = Field(1024, ge=64, le=datasets.LONGEST_CONVERSATION)
     evaluation_share: float = Field(0.05, ge=0, le=0.5)
+    experts: bool = Field(False, description="A mixture's routed experts too")
 
 
 class Promotion(Schema):

@@ -1,5 +1,6 @@
 """The model that adapters are trained on, and its tokenizer."""
 
+import json
 import sys
 from collections.abc import Callable
 from functools import lru_cache
@@ -28,6 +29,14 @@ def base_directory() -> Path:
     return Path(
         settings.TRAINING_BASE or assemble.training_folder(models_directory(), embedded_base())
     )
+
+
+def is_mixture() -> bool:
+    """Whether the base has routed experts that an adapter could change."""
+    if not settings.TRAINING_BASE:
+        return assemble.is_mixture(models_directory(), embedded_base())
+    config = base_directory() / "config.json"
+    return config.is_file() and bool(json.loads(config.read_text("utf-8")).get("n_routed_experts"))
 
 
 def prepare_training_base(check: Callable[[], None]) -> Path:

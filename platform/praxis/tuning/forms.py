@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from praxis.accounts.models import Workspace
 from praxis.assistants.contract import Text
 from praxis.assistants.registry import all_assistants
+from praxis.tuning.bases import is_mixture
 from praxis.tuning.encoders import Choices as EncoderChoices
 from praxis.tuning.models import DatasetVersion, TuningRun
 from praxis.tuning.runs import Choices
@@ -165,9 +166,20 @@ class LaunchForm(forms.Form):
         ),
     )
 
+    experts = forms.BooleanField(
+        label=_("Adapt the experts too"),
+        required=False,
+        help_text=_(
+            "The base is a mixture of experts. Its routed experts learn too, not only attention and "
+            "what all words share; the adapter gets much larger."
+        ),
+    )
+
     def __init__(self, *args: Any, workspace: Workspace, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.workspace = workspace
+        if not is_mixture():
+            del self.fields["experts"]
         versions = self.fields["dataset_version"]
         assert isinstance(versions, forms.ModelChoiceField)
         versions.queryset = (
@@ -205,6 +217,7 @@ class LaunchForm(forms.Form):
             schedule=data["schedule"],
             max_tokens=data["max_tokens"],
             evaluation_share=data["evaluation_share"],
+            experts=data.get("experts", False),
         )
 
 

@@ -10,10 +10,11 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from modeling.training.recipe import Lora, Recipe, Schedule
+from modeling.training.recipe import EXPERT_PARAMETERS, Lora, Recipe, Schedule
 from praxis.accounts.access import Principal, record
 from praxis.jobs.models import JobMetric
 from praxis.jobs.services import enqueue, request_cancel
+from praxis.tuning.bases import is_mixture
 from praxis.tuning.models import Adapter, DatasetVersion, TuningRun
 from praxis.tuning.trainer import RunFiles
 
@@ -40,6 +41,8 @@ class Choices:
     schedule: str = "cosine"
     max_tokens: int = 1024
     evaluation_share: float = 0.05
+    experts: bool = False
+    """Whether the adapter changes a mixture's routed experts too."""
 
 
 def recipe_of(choices: Choices, *, model_path: str, data_path: str, output_dir: str) -> Recipe:
@@ -50,7 +53,13 @@ def recipe_of(choices: Choices, *, model_path: str, data_path: str, output_dir: 
             "data_path": data_path,
             "output_dir": output_dir,
             "model_name": settings.LLM_MODEL,
-            "lora": asdict(Lora(rank=choices.rank, alpha=choices.alpha)),
+            "lora": asdict(
+                Lora(
+                    rank=choices.rank,
+                    alpha=choices.alpha,
+                    target_parameters=EXPERT_PARAMETERS if choices.experts else (),
+                )
+            ),
             "schedule": {
                 **asdict(Schedule(learning_rate=choices.learning_rate)),
                 "kind": choices.schedule,
@@ -81,6 +90,11 @@ def launch(
         raise LaunchRefused(
             _("The data set %(name)s is not ready; wait for its report or choose another one.")
             % {"name": version}
+        )
+    if choices.experts and not is_mixture():
+        raise LaunchRefused(
+            _("%(model)s has no routed experts to adapt; start the run without them.")
+            % {"model": settings.LLM_MODEL}
         )
     try:
         recipe_of(choices, model_path="base", data_path="data", output_dir="output")

@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
+from pytest_django import Settings
 
+from modeling.training.recipe import EXPERT_PARAMETERS
+from praxis.accounts.access import Principal
 from praxis.accounts.models import User, Workspace
 from praxis.jobs.models import Job, JobMetric, JobState
 from praxis.tuning.models import Adapter, DatasetVersion, TuningRun
-from praxis.tuning.runs import files_of
+from praxis.tuning.runs import Choices, LaunchRefused, files_of, launch, recipe_of
 from praxis.tuning.tests.conftest import SLUG
 
 MakeRun = Callable[..., TuningRun]
@@ -78,6 +81,31 @@ def test_a_wrong_value_is_named_beside_its_field(
     assert said in page.content.decode()
     assert not TuningRun.objects.exists()
     assert not Job.objects.filter(kind="tuning.train").exists()
+
+
+def test_only_a_mixture_offers_its_experts(
+    client: Client,
+    principal: Principal,
+    workspace: Workspace,
+    version: DatasetVersion,
+    settings: Settings,
+) -> None:
+    address = reverse("tuning:launch", args=[workspace.slug])
+    assert 'name="experts"' not in client.get(address).content.decode()
+    choices = Choices(experts=True)
+    with pytest.raises(LaunchRefused, match="no routed experts"):
+        launch(principal=principal, version=version, assistant=SLUG, name="dense", choices=choices)
+
+    settings.LLM_MODEL, settings.TRAINING_BASE = "mix-135m", ""
+    folder = settings.VAR_DIR / "models" / settings.LLM_MODEL
+    folder.mkdir(parents=True)
+    (folder / "MANIFEST.json").write_text('{"files": {}, "model": "mix-135m", "top_k": 2}')
+    assert 'name="experts"' in client.get(address).content.decode()
+    client.post(address, entries(version, experts="on"))
+    run = TuningRun.objects.get()
+    recipe = recipe_of(Choices(**run.recipe), model_path="m", data_path="d", output_dir="o")
+    assert recipe.lora.target_parameters == EXPERT_PARAMETERS
+    assert "experts too" in client.get(run.get_absolute_url()).content.decode()
 
 
 def test_a_name_is_used_once(
