@@ -59,12 +59,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "n": len(questions),
         "chunks": CHUNKS,
         "filled_s": round(filled_s),
-        "ttft_ms_p50": _percentile(worded, 0.5),
-        "ttft_ms_p95": _percentile(worded, 0.95),
-        "quote_ttft_ms_p50": _percentile(quoted, 0.5),
-        "quote_ttft_ms_p95": _percentile(quoted, 0.95),
-        "retrieval_ms_p50": _percentile([sum(one.values()) for one in retrieval], 0.5),
-        "retrieval_ms_p95": _percentile([sum(one.values()) for one in retrieval], 0.95),
+        "ttft_ms_p50": percentile(worded, 0.5),
+        "ttft_ms_p95": percentile(worded, 0.95),
+        "quote_ttft_ms_p50": percentile(quoted, 0.5),
+        "quote_ttft_ms_p95": percentile(quoted, 0.95),
+        "retrieval_ms_p50": percentile([sum(one.values()) for one in retrieval], 0.5),
+        "retrieval_ms_p95": percentile([sum(one.values()) for one in retrieval], 0.95),
         "retrieval_ms_by_step": {
             step: round(statistics.median(one[step] for one in retrieval), 1)
             for step in retrieval[0]
@@ -73,14 +73,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _ask_all(api: httpx.Client, warm_up: Sequence[str], questions: Sequence[str]) -> list[float]:
+    def ask(question: str) -> float:
+        conversation = api.post("/conversations", json={"assistant": "desk"}).json()["id"]
+        return first_token_ms(api, conversation, question)
+
     for question in warm_up:
-        _first_token_ms(api, question)
-    return [_first_token_ms(api, question) for question in questions]
+        ask(question)
+    return [ask(question) for question in questions]
 
 
-def _first_token_ms(api: httpx.Client, question: str) -> float:
+def first_token_ms(api: httpx.Client, conversation: str, question: str) -> float:
     """Milliseconds from sending the question to the first text; the answer is read to its end."""
-    conversation = api.post("/conversations", json={"assistant": "desk"}).json()["id"]
     address = f"/conversations/{conversation}/messages"
     started = time.perf_counter()
     first = None
@@ -107,7 +110,7 @@ def _retrieval_ms(api: httpx.Client, question: str) -> dict[str, float]:
     return steps
 
 
-def _percentile(values: Sequence[float], share: float) -> float:
+def percentile(values: Sequence[float], share: float) -> float:
     ordered = sorted(values)
     return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1)
 
