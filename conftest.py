@@ -8,6 +8,7 @@ settings first.
 
 import atexit
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -93,6 +94,7 @@ from django.utils import translation  # noqa: E402
 
 from praxis.accounts.access import Principal  # noqa: E402
 from praxis.accounts.models import Membership, Role, User, Workspace  # noqa: E402
+from praxis.knowledge import vector_space  # noqa: E402
 from praxis.local.preparation import (  # noqa: E402
     compile_translations,
     translation_directories,
@@ -107,6 +109,12 @@ PASSWORD = "correct horse battery staple"
 @pytest.fixture(autouse=True, scope="session")
 def _fast_passwords() -> None:
     django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _encoder_is_the_same() -> None:
+    """Tests count requests; whether the encoder changed is asked now and then, so here never."""
+    vector_space._believed_until = math.inf
 
 
 @pytest.fixture(autouse=True)

@@ -57,6 +57,8 @@ class ModelServer:
     """Whether the chat model says that it is a mixture; None: it says nothing, as vLLM."""
     encoders: set[str] = field(default_factory=set)
     """Served names of tuned encoders, whose vectors are others than those of `embedding_model`."""
+    width: int = EMBEDDING_WIDTH
+    """Numbers of a vector by `embedding_model`; with another one it is another encoder."""
     num_disconnects: int = 0
     """How many clients left in the middle of a stream."""
     _answers: deque[Answer] = field(default_factory=deque)
@@ -107,6 +109,7 @@ class ModelServer:
     def reset(self) -> None:
         self.up()
         self.num_disconnects = 0
+        self.width = EMBEDDING_WIDTH
         self.routed_experts = None
         for collection in (
             self.requests,
@@ -327,7 +330,8 @@ class _Exchange(BaseHTTPRequestHandler):
         as_base64 = body.get("encoding_format") == "base64"
         data: list[dict[str, Any]] = []
         for index, text in enumerate(texts):
-            vector = embed(text, by="" if model == fake.embedding_model else model)
+            shipped = model == fake.embedding_model
+            vector = embed(text, width=fake.width) if shipped else embed(text, by=model)
             packed = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
             data.append(
                 {
@@ -399,16 +403,16 @@ class _Exchange(BaseHTTPRequestHandler):
         self._send(200, {"status": "unloaded", "lora_name": name})
 
 
-def embed(text: str, *, by: str = "") -> list[float]:
+def embed(text: str, *, by: str = "", width: int = EMBEDDING_WIDTH) -> list[float]:
     """A unit vector of the text's words; the cosine of two texts grows with the words they share.
 
     `by`: the name of a tuned encoder, in whose space every word lies elsewhere.
     """
-    vector = [0.0] * EMBEDDING_WIDTH
+    vector = [0.0] * width
     for word in WORD.findall(text.lower()) or [text]:
         digest = hashlib.sha256(f"{by}{word}".encode()).digest()
         sign = 1.0 if digest[4] % 2 else -1.0
-        vector[int.from_bytes(digest[:4], "big") % EMBEDDING_WIDTH] += sign
+        vector[int.from_bytes(digest[:4], "big") % width] += sign
     length = math.sqrt(sum(value * value for value in vector)) or 1.0
     return [value / length for value in vector]
 

@@ -74,8 +74,8 @@ class Customer:
     pending: str = ""
     """A slot that was given wrongly and is yet to be put right."""
     settled: set[str] = field(default_factory=set)
-    interrupted: tuple[str, set[str]] | None = None
-    """What was pending and settled of the wish that another one came before."""
+    waiting: tuple[str, set[str]] = field(default_factory=lambda: ("", set()))
+    """What is pending and settled of the wish that isn't in hand."""
     kinds: set[str] = field(default_factory=set)
     """What this customer did that not all do."""
 
@@ -110,24 +110,30 @@ class Customer:
             return text
         self.kinds.add("at_once")
         joint = self.random.choice(AT_ONCE)
+        self._turn_aside()
         self.done += 1
         text = f"{text.rstrip('.')}{joint}{self.opening()}"
         self.done -= 1
+        self._turn_aside()
         return text
 
     def finish(self) -> None:
         """A wish is fulfilled; if it had come before another one, that goes on."""
         self.done += 1
-        self.pending, self.settled = self.interrupted or ("", set())
-        self.interrupted = None
+        self.pending, self.settled = self.waiting
+        self.waiting = "", set()
+
+    def _turn_aside(self) -> None:
+        """From one wish to the other, each of which keeps what is yet to be put right."""
+        here = self.pending, self.settled
+        (self.pending, self.settled), self.waiting = self.waiting, here
 
     def _first_the_other(self) -> str:
         self.kinds.add("changed_mind")
         self.changes_mind = 0
         here = self.done
         self.wishes[here : here + 2] = reversed(self.wishes[here : here + 2])
-        self.interrupted = self.pending, self.settled
-        self.pending, self.settled = "", set()
+        self._turn_aside()
         return self.random.choice(FIRST) + self.opening()
 
     def opening(self) -> str:

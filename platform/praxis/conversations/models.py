@@ -16,7 +16,6 @@ from praxis.accounts.models import User, Workspace
 from praxis.assistants.registry import get_assistant
 from praxis.conversations.citations import citations_of
 
-EMBEDDING_WIDTH = 384
 SEARCH_CONFIG = "simple"
 """No stemming and no stop words: the messages come in any language."""
 
@@ -234,7 +233,8 @@ class MessageEmbedding(models.Model):
     message = models.OneToOneField(
         Message, models.CASCADE, primary_key=True, related_name="embedding"
     )
-    vector = VectorField(dimensions=EMBEDDING_WIDTH)
+    vector = VectorField()
+    """As wide as the encoder makes it; all are deleted when another one takes over."""
 
     def __str__(self) -> str:
         return f"vector of {self.message_id}"

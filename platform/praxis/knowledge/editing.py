@@ -10,9 +10,9 @@ from django.utils.translation import gettext as _
 
 from praxis.accounts.models import User
 from praxis.assistants.language_model import embed
-from praxis.knowledge import encoders
+from praxis.knowledge import encoders, vector_space
 from praxis.knowledge.content import content_changed
-from praxis.knowledge.ingestion import check_width, embedded_text, indexed_words
+from praxis.knowledge.ingestion import embedded_text, indexed_words
 from praxis.knowledge.models import Chunk
 
 MAX_CHARACTERS = 4_000
@@ -38,8 +38,9 @@ def edit_chunk(chunk: Chunk, text: str, *, edited_by: User | None) -> None:
     document = chunk.version.document
     searched = text or chunk.text
     embedded = [embedded_text(document, chunk.heading, searched)]
+    vector_space.check()
     (vector,) = embed(embedded)
-    check_width([vector])
+    vector_space.check_width([vector])
     by_tuned = encoders.embed_by_tuned(chunk.workspace_id, embedded)
     with transaction.atomic():
         encoders.writing(chunk.workspace_id)

@@ -69,6 +69,12 @@ def writing(workspace_id: UUID) -> None:
     _lock(workspace_id, shared=True)
 
 
+def alone() -> None:
+    """Call it first in a transaction that changes the tables of vectors: nobody writes until it ends."""
+    for workspace_id in Workspace.objects.order_by("pk").values_list("pk", flat=True):
+        _lock(workspace_id, shared=False)
+
+
 # Vectors of chunks that are written ---------------------------------------------------------------
 
 

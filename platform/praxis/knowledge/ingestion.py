@@ -30,11 +30,11 @@ from praxis.assistants.language_model import embed
 from praxis.integrations.events import emit
 from praxis.jobs.models import Job
 from praxis.jobs.running import Interrupted, JobRun, PermanentFailure, Retry
-from praxis.knowledge import encoders
+from praxis.knowledge import encoders, vector_space
 from praxis.knowledge.chunking import SEPARATOR, Span, Splitter
 from praxis.knowledge.content import access_of, content_changed, hand_down, metadata_of
 from praxis.knowledge.fulltext import searchable
-from praxis.knowledge.models import EMBEDDING_WIDTH, Chunk, Document, DocumentVersion
+from praxis.knowledge.models import Chunk, Document, DocumentVersion
 from praxis.knowledge.parsing.assembly import Assembly, Reading
 from praxis.knowledge.parsing.blocks import Page, Refused
 from praxis.knowledge.parsing.formats import WITH_PAGES, format_of
@@ -110,6 +110,7 @@ def _ingest(run: JobRun, version: DocumentVersion) -> None:
         stage=READING,
         unit=gettext_noop("pages") if in_pages else gettext_noop("parts"),
     )
+    vector_space.check()
     indexing = _Indexing(run, version)
     with version.file.open("rb") as file, closing(read_file(file, known)) as pages:
         for page in pages:
@@ -198,7 +199,7 @@ class _Indexing:
             embedded.vectors += embed(texts, bulk=True)
             for encoder, vectors in encoders.embed_by_tuned(workspace_id, texts, bulk=True).items():
                 embedded.by_tuned.setdefault(encoder, []).extend(vectors)
-        check_width(embedded.vectors)
+        vector_space.check_width(embedded.vectors)
         return embedded
 
     def _embedded_text(self, part: Reading, span: Span) -> str:
@@ -290,18 +291,6 @@ def tell_ready(version: DocumentVersion, *, num_chunks: int) -> None:
 def _appended(name: str, more: list[Any]) -> Func:
     """A JSON list column with more at its end, without sending what it holds."""
     return Func(F(name), Value(more, JSONField()), template="(%(expressions)s)", arg_joiner=" || ")
-
-
-def check_width(vectors: list[list[float]]) -> None:
-    """Raises `PermanentFailure` for an encoder that doesn't fit the index."""
-    if width := next((len(vector) for vector in vectors if len(vector) != EMBEDDING_WIDTH), None):
-        raise PermanentFailure(
-            _(
-                "The embedding server answers with vectors of %(width)s numbers; the index holds "
-                "%(expected)s. Set EMBEDDING_MODEL to a model of that width, then try again."
-            )
-            % {"width": width, "expected": EMBEDDING_WIDTH}
-        )
 
 
 def embedded_text(document: Document, heading: str, text: str) -> str:

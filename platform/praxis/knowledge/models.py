@@ -17,7 +17,8 @@ from praxis.accounts.models import Workspace
 from praxis.jobs.models import Job
 
 EMBEDDING_WIDTH = 384
-"""Of the shipped encoder; another width is another column and index."""
+"""Of the shipped encoder. The columns get another one from `vector_space`, which Django's migrations
+don't see."""
 TERM_DIMENSIONS = 2**28
 """A word's place in `Chunk.terms` is a hash of it; two of a million words share one by chance in one
 of 270 cases."""
@@ -408,6 +409,24 @@ class EncoderSwitch(models.Model):
 
     def __str__(self) -> str:
         return f"{self.workspace_id} → {self.encoder or 'shipped'}"
+
+
+class VectorSpace(models.Model):
+    """Which encoder `Chunk.embedding` was made by; one row at most. See `vector_space`."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    name = models.CharField(max_length=200)
+    width = models.PositiveIntegerField()
+    probe = ArrayField(models.FloatField())
+    """What it makes of `vector_space.SENTENCE`."""
+    next_probe = ArrayField(models.FloatField(), null=True, blank=True)
+    """The same of the encoder that every passage is being embedded by anew."""
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="one_vector_space")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class TunedVector(models.Model):

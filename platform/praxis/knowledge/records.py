@@ -22,10 +22,10 @@ from django.utils.translation import gettext as _
 
 from praxis.accounts.models import User
 from praxis.assistants.language_model import embed
-from praxis.knowledge import encoders
+from praxis.knowledge import encoders, vector_space
 from praxis.knowledge.chunking import Splitter
 from praxis.knowledge.content import content_changed, revise
-from praxis.knowledge.ingestion import check_width, embedded_text, store_chunks, tell_ready
+from praxis.knowledge.ingestion import embedded_text, store_chunks, tell_ready
 from praxis.knowledge.models import Chunk, Corpus, Document, DocumentVersion
 from praxis.knowledge.parsing.assembly import assemble
 from praxis.knowledge.parsing.blocks import (
@@ -91,8 +91,9 @@ def put_record(
     embedded = [
         embedded_text(document, span.heading, text) for span, text in zip(spans, texts, strict=True)
     ]
+    vector_space.check()
     vectors = embed(embedded)
-    check_width(vectors)
+    vector_space.check_width(vectors)
     by_tuned = encoders.embed_by_tuned(corpus.workspace_id, embedded)
     stored = default_storage.save(
         f"knowledge/{corpus.workspace_id}/{uuid.uuid4().hex}", ContentFile(content)

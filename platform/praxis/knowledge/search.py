@@ -25,6 +25,7 @@ from praxis.accounts.access import Principal
 from praxis.accounts.models import Workspace
 from praxis.assistants.contract import ModelUnavailable, Passage
 from praxis.assistants.language_model import embed, rerank
+from praxis.knowledge import vector_space
 from praxis.knowledge.access import access_keys, corpora_of
 from praxis.knowledge.encoders import encoder_in_use
 from praxis.knowledge.fulltext import cjk_share, searchable
@@ -262,9 +263,11 @@ def _candidates(principal: Principal, explanation: Explanation) -> Explanation:
     encoder = encoder_in_use(workspace.pk)
     started = time.perf_counter()
     try:
+        if encoder is None:
+            vector_space.check()
         name = encoder.served_name if encoder else ""
         vector = str(embed([explanation.searched], model=name)[0])
-    except ModelUnavailable as error:
+    except (ModelUnavailable, vector_space.OtherEncoder) as error:
         logger.warning("Searching by words only: %s", error)
         vector = None
     embedded = time.perf_counter()

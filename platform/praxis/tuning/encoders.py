@@ -18,7 +18,8 @@ from modeling.weights.manifest import MANIFEST_NAME, read_manifest, sha256_of
 from praxis.accounts.access import Principal, record
 from praxis.jobs.services import NotAllowedNow, enqueue, request_cancel
 from praxis.knowledge import encoders as index
-from praxis.knowledge.models import EMBEDDING_WIDTH, Encoder, TunedVector
+from praxis.knowledge import vector_space
+from praxis.knowledge.models import Encoder, TunedVector
 from praxis.tuning.trainer import RunFiles
 from praxis.workbench.golden import settings_changed
 
@@ -138,10 +139,11 @@ def verified(folder: Path) -> None:
             _("The encoder's files are not what the trainer wrote: %(reason)s.") % {"reason": error}
         ) from error
     width = read_manifest(folder).get("dimension")
-    if width != EMBEDDING_WIDTH:
+    expected = vector_space.width()
+    if width != expected:
         raise EncoderRefused(
             _("The encoder gives vectors of %(width)s numbers; the index holds %(expected)s.")
-            % {"width": width, "expected": EMBEDDING_WIDTH}
+            % {"width": width, "expected": expected}
         )
 
 
