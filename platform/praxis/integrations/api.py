@@ -14,12 +14,14 @@ from praxis.conversations.services import MessageRefused, NotNow, TooManyTurns
 from praxis.guarded_http import AddressRefused
 from praxis.handoff.api import router as handoff_router
 from praxis.integrations.authentication import KeyAuth
+from praxis.integrations.channels_api import router as channels_router
 from praxis.integrations.conversations_api import router as conversations_router
 from praxis.integrations.idempotency import KeyReused
 from praxis.integrations.webhooks_api import router as webhooks_router
 from praxis.knowledge.api import router as knowledge_router
 from praxis.tuning.api import router as tuning_router
 from praxis.tuning.encoder_api import router as encoders_router
+from praxis.widget.api import router as widgets_router
 from praxis.workbench.api import router as workbench_router
 
 api = NinjaAPI(
@@ -27,11 +29,13 @@ api = NinjaAPI(
     version="1",
     urls_namespace="api",
     auth=KeyAuth(),
-    description="Assistants, conversations, knowledge, fine-tuning and webhooks of one workspace: "
-    "the one that the API key belongs to.",
+    description="Assistants, conversations, knowledge, fine-tuning, webhooks and channels of one "
+    "workspace: the one that the API key belongs to.",
 )
 api.add_router("", conversations_router)
 api.add_router("", webhooks_router)
+api.add_router("", channels_router)
+api.add_router("", widgets_router)
 api.add_router("", knowledge_router)
 api.add_router("", tuning_router)
 api.add_router("", encoders_router)

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django.contrib import messages as notes
 from django.contrib.auth.decorators import login_required
-from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -16,7 +15,6 @@ from django.views.decorators.http import require_http_methods, require_POST
 from praxis.accounts.access import Principal, enter_workspace
 from praxis.accounts.models import Role
 from praxis.conversations.refusals import MessageRefused, NotNow
-from praxis.guarded_http import AddressRefused
 from praxis.integrations import access, channels
 from praxis.integrations.forms import ChannelForm
 from praxis.integrations.models import InboundChannel
@@ -30,18 +28,11 @@ def index(request: HttpRequest, workspace: str) -> HttpResponse:
     """The channels and the form for one more; a made one is shown at once, with its secrets."""
     principal = enter_workspace(request, workspace, role=Role.ADMIN)
     form = ChannelForm(request.POST or None, workspace=principal.workspace)
-    if request.method == "POST" and form.is_valid():
-        try:
-            with transaction.atomic():
-                made, secret, reply_secret = channels.create_channel(
-                    principal=principal, **form.cleaned_data
-                )
-        except IntegrityError:
-            form.add_error("name", _("There is a channel with this name already."))
-        except AddressRefused as refusal:
-            form.add_error("reply_url", str(refusal))
-        else:
-            return _channel_page(request, principal, made, secret=secret, reply_secret=reply_secret)
+    if request.method == "POST" and (
+        made := channels.create_from_form(principal=principal, form=form)
+    ):
+        channel, secret, reply_secret = made
+        return _channel_page(request, principal, channel, secret=secret, reply_secret=reply_secret)
     context = {
         "principal": principal,
         "channels": principal.workspace.inbound_channels.order_by("name"),
@@ -65,7 +56,7 @@ def _channel_page(
     context = {
         "principal": principal,
         "channel": channel,
-        "address": request.build_absolute_uri(f"/hooks/{channel.name}/{channel.key}"),
+        "address": request.build_absolute_uri(channel.path),
         "received": channel.received.select_related("said__conversation").order_by("-at", "-pk")[
             :LOG_LENGTH
         ],

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -25,7 +25,9 @@ from praxis.conversations.access import own_conversations
 from praxis.conversations.models import Conversation, Message
 from praxis.conversations.refusals import MessageRefused, NotNow
 from praxis.conversations.services import offered_assistants, post_message, start_conversation
+from praxis.guarded_http import AddressRefused
 from praxis.integrations import webhooks
+from praxis.integrations.forms import ChannelForm
 from praxis.integrations.models import InboundChannel, InboundMessage
 from praxis.integrations.replies import REPLY, reply_to_dict
 from praxis.rate_limits import allowed
@@ -104,6 +106,21 @@ def create_channel(
     )
     record(principal, "channel.create", channel)
     return channel, secret, reply_secret
+
+
+def create_from_form(
+    *, principal: Principal, form: ChannelForm
+) -> tuple[InboundChannel, str, str] | None:
+    """As `create_channel`; None where the form has errors, among them a name that is taken."""
+    if not form.is_valid():
+        return None
+    try:
+        return create_channel(principal=principal, **form.cleaned_data)
+    except IntegrityError:
+        form.add_error("name", _("There is a channel with this name already."))
+    except AddressRefused as refusal:
+        form.add_error("reply_url", str(refusal))
+    return None
 
 
 def rotate_secret(*, principal: Principal, channel: InboundChannel) -> str:

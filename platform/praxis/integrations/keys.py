@@ -21,6 +21,8 @@ from praxis.integrations.models import ApiKey
 SCOPES = (
     "assistants:read",
     "assistants:write",
+    "channels:read",
+    "channels:write",
     "chat",
     "conversations:read",
     "conversations:write",

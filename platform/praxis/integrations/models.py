@@ -6,6 +6,7 @@ import uuid
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -233,6 +234,11 @@ class InboundChannel(models.Model):
     @property
     def assistant_title(self) -> str:
         return title_of(self.assistant)
+
+    @property
+    def path(self) -> str:
+        """Of its address, below the platform's."""
+        return reverse("hook", args=[self.name, self.key])
 
 
 class InboundMessage(models.Model):

@@ -21,6 +21,7 @@ from pydantic import ValidationError as PydanticError
 from praxis.accounts.access import Principal, record
 from praxis.accounts.models import Role
 from praxis.assistants.contract import ModelUnavailable
+from praxis.conversations.refusals import sentences_of
 from praxis.jobs.models import Job
 from praxis.jobs.running import PermanentFailure
 from praxis.jobs.services import NotAllowedNow, pause, request_cancel, resume, retry
@@ -151,10 +152,7 @@ def _refusal(kind: str, message: str, **more: Any) -> Answer:
 
 
 def _invalid(form: ModelForm) -> Status:
-    problems = "; ".join(
-        f"{field}: {' '.join(map(str, errors))}" for field, errors in form.errors.items()
-    )
-    return Status(422, _refusal("invalid", problems))
+    return Status(422, _refusal("invalid", sentences_of(form)))
 
 
 def _unknown_reader(error: UnknownReader) -> Status:

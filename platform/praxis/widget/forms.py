@@ -55,7 +55,7 @@ class WidgetForm(forms.ModelForm):
     )
     colour = forms.RegexField(
         label=_("Colour"),
-        regex=r"\A#[0-9a-f]{6}\Z",
+        regex=r"\A#[0-9a-fA-F]{6}\Z",
         error_messages={"invalid": _("Write the colour as # and six digits, like #0f6b5c.")},
         widget=forms.TextInput(attrs={"type": "color"}),
     )
@@ -73,6 +73,9 @@ class WidgetForm(forms.ModelForm):
         field.choices = [(one.slug, str(one.title)) for one in offered]
         if self.instance.origins:
             self.initial["origins"] = "\n".join(self.instance.origins)
+
+    def clean_colour(self) -> str:
+        return str(self.cleaned_data["colour"]).lower()
 
     def clean_origins(self) -> list[str]:
         lines = self.cleaned_data["origins"].split()

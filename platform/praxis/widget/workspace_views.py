@@ -6,15 +6,16 @@ from csp.constants import SELF
 from csp.decorators import csp_update
 from django.contrib import messages as notes
 from django.contrib.auth.decorators import login_required
-from django.db import IntegrityError, transaction
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from praxis.accounts.access import Principal, enter_workspace, record
+from praxis.accounts.access import Principal, enter_workspace
 from praxis.accounts.models import Role
+from praxis.widget import services
+from praxis.widget.access import get_widget
 from praxis.widget.forms import WidgetForm
 from praxis.widget.models import Widget
 
@@ -30,7 +31,7 @@ def index(request: HttpRequest, workspace: str) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def edit(request: HttpRequest, workspace: str, widget_id: UUID) -> HttpResponse:
     principal = enter_workspace(request, workspace, role=Role.ADMIN)
-    return _page(request, principal, _get(principal, widget_id))
+    return _page(request, principal, get_widget(principal, widget_id))
 
 
 @login_required
@@ -39,23 +40,16 @@ def edit(request: HttpRequest, workspace: str, widget_id: UUID) -> HttpResponse:
 def demo(request: HttpRequest, workspace: str, widget_id: UUID) -> HttpResponse:
     """A page with the widget's line in it, as another site has it."""
     principal = enter_workspace(request, workspace, role=Role.ADMIN)
-    widget = _get(principal, widget_id)
+    widget = get_widget(principal, widget_id)
     return render(request, "widget/demo.html", {"principal": principal, "widget": widget})
 
 
 def _page(request: HttpRequest, principal: Principal, widget: Widget) -> HttpResponse:
     """The list with the form for a new widget, or for the one that is changed."""
     form = WidgetForm(request.POST or None, instance=widget)
-    if request.method == "POST" and form.is_valid():
-        try:
-            with transaction.atomic():
-                saved = form.save()
-                record(principal, "widget.save", saved, origins=saved.origins)
-        except IntegrityError:
-            form.add_error("name", _("There is a widget with this name already."))
-        else:
-            notes.success(request, _("The widget is stored."))
-            return redirect("widgets:index", principal.workspace.slug)
+    if request.method == "POST" and services.save(principal=principal, form=form):
+        notes.success(request, _("The widget is stored."))
+        return redirect("widgets:index", principal.workspace.slug)
     widgets = [
         {
             "widget": one,
@@ -75,17 +69,7 @@ def _page(request: HttpRequest, principal: Principal, widget: Widget) -> HttpRes
 @login_required
 @require_POST
 def delete(request: HttpRequest, workspace: str, widget_id: UUID) -> HttpResponse:
-    """The visitors' conversations stay in the workspace; no visitor comes to them any more."""
     principal = enter_workspace(request, workspace, role=Role.ADMIN)
-    widget = _get(principal, widget_id)
-    record(principal, "widget.delete", widget)
-    widget.delete()
+    services.delete(principal=principal, widget=get_widget(principal, widget_id))
     notes.success(request, _("The widget is deleted."))
     return redirect("widgets:index", principal.workspace.slug)
-
-
-def _get(principal: Principal, widget_id: UUID) -> Widget:
-    widget = Widget.objects.filter(workspace=principal.workspace, pk=widget_id).first()
-    if widget is None:
-        raise Http404
-    return widget
