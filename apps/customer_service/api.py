@@ -72,7 +72,7 @@ def draft_to_dict(draft: ServiceDraft) -> Answer:
         "has_secret": bool(draft.secret_encrypted),
         "based_on": draft.based_on.version if draft.based_on else None,
         "problems": _problems(drafts.problems_of(draft.definition)),
-        "report": draft.report,
+        "report": [str(note) for note in draft.notes],
         "updated_at": draft.updated_at.isoformat(),
     }
 

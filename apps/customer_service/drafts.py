@@ -15,6 +15,7 @@ from apps.customer_service.schema import (
 )
 from praxis.accounts.access import Principal, record
 from praxis.accounts.models import Role, Workspace
+from praxis.sentences import Sentence
 
 Definition = dict[str, Any]
 RESERVED = ("new", "import")
@@ -45,7 +46,12 @@ def open_draft(principal: Principal, version: ServiceDefinition) -> ServiceDraft
 
 
 def begin_draft(
-    principal: Principal, definition: Definition, *, base_url: str, secret: str, report: list[str]
+    principal: Principal,
+    definition: Definition,
+    *,
+    base_url: str,
+    secret: str,
+    report: list[Sentence],
 ) -> ServiceDraft:
     """A new draft, of a new service or of one that exists. Raises `DraftRefused` while it is edited."""
     principal.require(Role.ADMIN)
@@ -62,7 +68,7 @@ def begin_draft(
         definition=definition,
         base_url=base_url,
         based_on=newest_version(principal.workspace, name),
-        report=report,
+        report=[sentence.to_json() for sentence in report],
         updated_by=principal.user,
     )
     draft.secret = secret

@@ -666,7 +666,7 @@ class IntentPage:
 def _at_fields(problems: Sequence[Problem]) -> list[Problem]:
     """Paths as the form's fields are called: `action.path` is `path` there."""
     return [
-        Problem(problem.path[1:], problem.message) if problem.path[:1] == ("action",) else problem
+        Problem(problem.path[1:], problem.sentence) if problem.path[:1] == ("action",) else problem
         for problem in problems
     ]
 

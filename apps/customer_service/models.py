@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from apps.customer_service.schema import Service, parse_service
 from praxis.accounts.models import User, Workspace
 from praxis.sealing import seal, unseal
+from praxis.sentences import Sentence, from_json
 
 
 class ServiceDefinitionQuerySet(models.QuerySet["ServiceDefinition"]):
@@ -88,7 +89,7 @@ class ServiceDraft(models.Model):
     )
     """The version that it changes; None for a new service."""
     report = models.JSONField(default=list, blank=True)
-    """What an import could not take over, as sentences."""
+    """What an import could not take over; `notes` are the sentences."""
     updated_by = models.ForeignKey(
         User, models.SET_NULL, null=True, blank=True, related_name="service_drafts"
     )
@@ -101,6 +102,10 @@ class ServiceDraft(models.Model):
 
     def __str__(self) -> str:
         return f"draft of {self.name}"
+
+    @property
+    def notes(self) -> list[Sentence]:
+        return [from_json(stored) for stored in self.report]
 
     @property
     def secret(self) -> str:

@@ -1,8 +1,7 @@
 """What a business says about a service it offers: intents, slots, and the HTTP action behind each.
 
 A definition is data (JSON). The tracker, the policy and the action client read it and know nothing
-else about the business, so a new service needs no code and no training. This module imports neither
-Django nor the platform.
+else about the business, so a new service needs no code and no training.
 
 `parse_service` reads the JSON form and reports every problem with the path to it; `dataclasses.asdict`
 gives the JSON form back.
@@ -12,6 +11,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from django.utils.translation import gettext_noop as _
+
+from praxis.sentences import Sentence
 
 KINDS = (
     "text", "categorical", "pattern", "email", "phone", "date", "time", "number", "money"
@@ -188,7 +191,12 @@ class Problem:
     """What is wrong at one place of a definition."""
 
     path: tuple[str | int, ...]
-    message: str
+    sentence: Sentence
+
+    @property
+    def message(self) -> str:
+        """In the active language."""
+        return str(self.sentence)
 
     @property
     def place(self) -> str:
@@ -203,8 +211,11 @@ class DefinitionError(ValueError):
     """A definition that can't be used, with every problem found in it."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("; ".join(f"{problem.place}: {problem.message}" for problem in problems))
+        super().__init__(problems)
         self.problems = problems
+
+    def __str__(self) -> str:
+        return "; ".join(f"{problem.place}: {problem.message}" for problem in self.problems)
 
 
 class _Reader:
@@ -216,10 +227,10 @@ class _Reader:
         self.data: dict[str, Any] = data if isinstance(data, dict) else {}
         self.read: set[str] = set()
         if not isinstance(data, dict):
-            self.problem(f"must be an object, got {_kind_of(data)}")
+            self.problem(_("must be an object, got %(kind)s"), kind=_kind_of(data))
 
-    def problem(self, message: str, *names: str | int) -> None:
-        self.problems.append(Problem((*self.path, *names), message))
+    def problem(self, text: str, *names: str | int, **values: object) -> None:
+        self.problems.append(Problem((*self.path, *names), Sentence(text, values)))
 
     def _value(self, name: str) -> Any:
         self.read.add(name)
@@ -229,28 +240,41 @@ class _Reader:
         value = self._value(name)
         if value is None or value == "":
             if required:
-                self.problem("is missing; give it a text", name)
+                self.problem(_("is missing; give it a text"), name)
             return ""
         if not isinstance(value, str):
-            self.problem(f"must be a text, got {_kind_of(value)}", name)
+            self.problem(_("must be a text, got %(kind)s"), name, kind=_kind_of(value))
             return ""
         if len(value) > LONGEST_TEXT:
-            self.problem(f"must have at most {LONGEST_TEXT} characters, got {len(value)}", name)
+            self.problem(
+                _("must have at most %(limit)s characters, got %(length)s"),
+                name,
+                limit=LONGEST_TEXT,
+                length=len(value),
+            )
         return value
 
     def identifier(self, name: str = "name") -> str:
         value = self.text(name)
         if value and not NAME.fullmatch(value):
             self.problem(
-                f"must be lower-case letters, digits and _ and start with a letter, got {value!r}",
+                _(
+                    "must be lower-case letters, digits and _ and start with a letter, got %(given)r"
+                ),
                 name,
+                given=value,
             )
         return value
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str:
         value = self.text(name)
         if value and value not in allowed:
-            self.problem(f"must be one of {', '.join(allowed)}, got {value!r}", name)
+            self.problem(
+                _("must be one of %(allowed)s, got %(given)r"),
+                name,
+                allowed=", ".join(allowed),
+                given=value,
+            )
             return ""
         return value
 
@@ -259,14 +283,14 @@ class _Reader:
         if value is None:
             return False
         if not isinstance(value, bool):
-            self.problem(f"must be true or false, got {_kind_of(value)}", name)
+            self.problem(_("must be true or false, got %(kind)s"), name, kind=_kind_of(value))
             return False
         return value
 
     def whole_number(self, name: str) -> int | None:
         value = self._value(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            self.problem(f"must be a whole number, got {_kind_of(value)}", name)
+            self.problem(_("must be a whole number, got %(kind)s"), name, kind=_kind_of(value))
             return None
         return value
 
@@ -275,11 +299,11 @@ class _Reader:
         if value is None:
             return ()
         if not isinstance(value, list | tuple):
-            self.problem(f"must be a list of texts, got {_kind_of(value)}", name)
+            self.problem(_("must be a list of texts, got %(kind)s"), name, kind=_kind_of(value))
             return ()
         for index, part in enumerate(value):
             if not isinstance(part, str) or not part:
-                self.problem(f"must be a text, got {_kind_of(part)}", name, index)
+                self.problem(_("must be a text, got %(kind)s"), name, index, kind=_kind_of(part))
         return tuple(part for part in value if isinstance(part, str) and part)
 
     def text_map(self, name: str) -> dict[str, str]:
@@ -287,11 +311,11 @@ class _Reader:
         if value is None:
             return {}
         if not isinstance(value, dict):
-            self.problem(f"must be an object of texts, got {_kind_of(value)}", name)
+            self.problem(_("must be an object of texts, got %(kind)s"), name, kind=_kind_of(value))
             return {}
         for key, part in value.items():
             if not isinstance(part, str):
-                self.problem(f"must be a text, got {_kind_of(part)}", name, key)
+                self.problem(_("must be a text, got %(kind)s"), name, key, kind=_kind_of(part))
         return {key: part for key, part in value.items() if isinstance(part, str)}
 
     def child(self, name: str) -> "_Reader | None":
@@ -303,7 +327,7 @@ class _Reader:
         if value is None:
             return []
         if not isinstance(value, list | tuple):
-            self.problem(f"must be a list of objects, got {_kind_of(value)}", name)
+            self.problem(_("must be a list of objects, got %(kind)s"), name, kind=_kind_of(value))
             return []
         return [
             _Reader(part, (*self.path, name, index), self.problems)
@@ -315,7 +339,9 @@ class _Reader:
         if value is None:
             return {}
         if not isinstance(value, dict):
-            self.problem(f"must be an object of objects, got {_kind_of(value)}", name)
+            self.problem(
+                _("must be an object of objects, got %(kind)s"), name, kind=_kind_of(value)
+            )
             return {}
         return {
             key: _Reader(part, (*self.path, name, key), self.problems)
@@ -325,20 +351,24 @@ class _Reader:
     def end(self) -> None:
         for name in self.data:
             if name not in self.read:
-                self.problem(f"is not known here; allowed are {', '.join(sorted(self.read))}", name)
+                self.problem(
+                    _("is not known here; allowed are %(allowed)s"),
+                    name,
+                    allowed=", ".join(sorted(self.read)),
+                )
 
 
-def _kind_of(value: object) -> str:
+def _kind_of(value: object) -> Sentence:
     names: dict[type, str] = {
-        dict: "an object",
-        list: "a list",
-        str: "a text",
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        type(None): "nothing",
+        dict: _("an object"),
+        list: _("a list"),
+        str: _("a text"),
+        bool: _("true or false"),
+        int: _("a number"),
+        float: _("a number"),
+        type(None): _("nothing"),
     }
-    return names.get(type(value), type(value).__name__)
+    return Sentence(names.get(type(value), type(value).__name__))
 
 
 def parse_service(data: object) -> Service:
@@ -375,7 +405,7 @@ def problems_of_intent(data: dict[str, Any], slots: list[dict[str, Any]]) -> lis
         )
     except DefinitionError as error:
         return [
-            Problem(problem.path[2:], problem.message)
+            Problem(problem.path[2:], problem.sentence)
             for problem in error.problems
             if problem.path[:2] == ("intents", 0)
         ]
@@ -420,38 +450,57 @@ def _parse_slot(reader: _Reader) -> Slot:
     )
     reader.end()
     if slot.kind == "categorical" and not slot.values and slot.values_from is None:
-        reader.problem("is missing; a categorical slot needs values or values_from", "values")
+        reader.problem(_("is missing; a categorical slot needs values or values_from"), "values")
     if slot.kind == "pattern" or (slot.kind == "text" and slot.pattern):
         _check_pattern(reader, slot)
     if slot.currency and slot.currency not in CURRENCIES:
-        reader.problem(f"must be one of {', '.join(CURRENCIES)}, got {slot.currency!r}", "currency")
+        reader.problem(
+            _("must be one of %(allowed)s, got %(given)r"),
+            "currency",
+            allowed=", ".join(CURRENCIES),
+            given=slot.currency,
+        )
     if slot.country_code and not re.fullmatch(r"[1-9]\d{0,2}", slot.country_code):
-        reader.problem(f"must be 1 to 3 digits, got {slot.country_code!r}", "country_code")
+        reader.problem(
+            _("must be 1 to 3 digits, got %(given)r"), "country_code", given=slot.country_code
+        )
     if slot.minimum is not None and slot.maximum is not None and slot.minimum > slot.maximum:
-        reader.problem(f"must be at least the minimum {slot.minimum}", "maximum")
+        reader.problem(
+            _("must be at least the minimum %(minimum)s"), "maximum", minimum=slot.minimum
+        )
     return slot
 
 
 def _check_pattern(reader: _Reader, slot: Slot) -> None:
     if not slot.pattern:
-        reader.problem("is missing; a slot of kind pattern needs one", "pattern")
+        reader.problem(_("is missing; a slot of kind pattern needs one"), "pattern")
         return
     if len(slot.pattern) > LONGEST_PATTERN:
-        reader.problem(f"must have at most {LONGEST_PATTERN} characters", "pattern")
+        reader.problem(
+            _("must have at most %(limit)s characters, got %(length)s"),
+            "pattern",
+            limit=LONGEST_PATTERN,
+            length=len(slot.pattern),
+        )
         return
     try:
         compiled = re.compile(slot.pattern, re.IGNORECASE)
     except re.error as error:
-        reader.problem(f"is not a regular expression: {error}", "pattern")
+        reader.problem(_("is not a regular expression: %(reason)s"), "pattern", reason=str(error))
         return
     if _repeats_within_a_repeat(slot.pattern):
         # One message could then keep the matcher busy for hours.
-        reader.problem("must not repeat a group that itself repeats, like (a+)+", "pattern")
+        reader.problem(_("must not repeat a group that itself repeats, like (a+)+"), "pattern")
     if compiled.match(""):
-        reader.problem("must not match an empty text", "pattern")
+        reader.problem(_("must not match an empty text"), "pattern")
     for number in re.findall(r"\{(\d+)\}", slot.form):
         if int(number) > compiled.groups:
-            reader.problem(f"names group {number}; the pattern has {compiled.groups}", "form")
+            reader.problem(
+                _("names group %(number)s; the pattern has %(groups)s"),
+                "form",
+                number=number,
+                groups=compiled.groups,
+            )
 
 
 _REPEAT = re.compile(r"[*+]|\{\d*,\d*\}")
@@ -514,11 +563,12 @@ def _parse_intent(reader: _Reader) -> Intent:
     )
     reader.end()
     if intent.confirm and not intent.summary:
-        reader.problem("is missing; say what the person confirms", "summary")
+        reader.problem(_("is missing; say what the person confirms"), "summary")
     if intent.action and intent.action.changes_something and not intent.confirm:
         reader.problem(
-            f"must be true: {intent.action.method} changes something, so the person confirms first",
+            _("must be true: %(method)s changes something, so the person confirms first"),
             "confirm",
+            method=intent.action.method,
         )
     return intent
 
@@ -542,17 +592,30 @@ def _parse_action(reader: _Reader) -> Action:
         not action.path.startswith("/") or re.search(r"//|\.\.|[?#\\]", action.path)
     ):
         reader.problem(
-            f"must start with / and contain no //, .., ? or #, got {action.path!r}", "path"
+            _("must start with / and contain no //, .., ? or #, got %(given)r"),
+            "path",
+            given=action.path,
         )
     if action.card and action.card not in CARDS:
-        reader.problem(f"must be one of {', '.join(CARDS)}, got {action.card!r}", "card")
+        reader.problem(
+            _("must be one of %(allowed)s, got %(given)r"),
+            "card",
+            allowed=", ".join(CARDS),
+            given=action.card,
+        )
     if action.method == "GET" and action.body:
-        reader.problem("must be empty for GET; use query", "body")
+        reader.problem(_("must be empty for GET; use query"), "body")
     for key, kind in action.result.items():
         if kind not in RESULT_TYPES:
-            reader.problem(f"must be one of {', '.join(RESULT_TYPES)}, got {kind!r}", "result", key)
+            reader.problem(
+                _("must be one of %(allowed)s, got %(given)r"),
+                "result",
+                key,
+                allowed=", ".join(RESULT_TYPES),
+                given=kind,
+            )
     if "ok" not in action.replies:
-        reader.problem('lacks "ok", what is said when the action worked', "replies")
+        reader.problem(_('lacks "ok", what is said when the action worked'), "replies")
     return action
 
 
@@ -580,27 +643,37 @@ def _parse_listing(reader: _Reader) -> Listing:
 def _check_references(service: Service, problems: list[Problem]) -> None:
     """Names that point at nothing, names used twice, and calls that would lack a value."""
 
-    def note(message: str, *path: str | int) -> None:
-        problems.append(Problem(path, message))
+    def note(text: str, *path: str | int, **values: object) -> None:
+        problems.append(Problem(path, Sentence(text, values)))
 
     if not service.intents:
-        note("is missing; a service needs at least one intent", "intents")
+        note(_("is missing; a service needs at least one intent"), "intents")
     slots = {slot.name for slot in service.slots}
     intents = {intent.name for intent in service.intents}
     _note_repeated("slots", [slot.name for slot in service.slots], note)
     _note_repeated("intents", [intent.name for intent in service.intents], note)
-    known = ", ".join(sorted(slots)) or "none"
+    known = ", ".join(sorted(slots)) or Sentence(_("none"))
     for index, intent in enumerate(service.intents):
         here: tuple[str | int, ...] = ("intents", index)
         for part in ("required", "optional"):
             for position, name in enumerate(getattr(intent, part)):
                 if name not in slots:
                     note(
-                        f"names the unknown slot {name!r}; known are {known}", *here, part, position
+                        _("names the unknown slot %(name)r; known are %(known)s"),
+                        *here,
+                        part,
+                        position,
+                        name=name,
+                        known=known,
                     )
         for name in PLACEHOLDER.findall(intent.summary):
             if name not in intent.slots:
-                note(f"names {name!r}, which is no slot of this intent", *here, "summary")
+                note(
+                    _("names %(name)r, which is no slot of this intent"),
+                    *here,
+                    "summary",
+                    name=name,
+                )
         if intent.action is not None:
             _check_action(intent, intent.action, service, (*here, "action"), note)
     for index, slot in enumerate(service.slots):
@@ -609,17 +682,23 @@ def _check_references(service: Service, problems: list[Problem]) -> None:
             continue
         if source.intent not in intents:
             note(
-                f"names the unknown intent {source.intent!r}; known are {', '.join(sorted(intents))}",
+                _("names the unknown intent %(name)r; known are %(known)s"),
                 "slots",
                 index,
                 "values_from",
                 "intent",
+                name=source.intent,
+                known=", ".join(sorted(intents)),
             )
             continue
         action = service.intent(source.intent).action
         if action is None or action.method != "GET":
             note(
-                "must name an intent whose action is a GET", "slots", index, "values_from", "intent"
+                _("must name an intent whose action is a GET"),
+                "slots",
+                index,
+                "values_from",
+                "intent",
             )
 
 
@@ -639,45 +718,59 @@ def _check_action(
     for place, names in places.items():
         for name in names:
             if name not in intent.slots:
-                note(f"names {name!r}, which is no slot of this intent", *here, place)
+                note(_("names %(name)r, which is no slot of this intent"), *here, place, name=name)
     for key, kind in action.sent_as.items():
         if problem := _problem_of_type(service, action.body.get(key), kind):
-            note(problem, *here, "sent_as", key)
+            note(problem.text, *here, "sent_as", key, **problem.values)
     for name in places["path"]:
         if name in intent.optional:
-            note(f"needs {name!r}, which is optional in this intent", *here, "path")
+            note(_("needs %(name)r, which is optional in this intent"), *here, "path", name=name)
         elif name in intent.slots and any(s.name == name and s.may_skip for s in service.slots):
-            note(f"needs {name!r}, which may be skipped", *here, "path")
+            note(_("needs %(name)r, which may be skipped"), *here, "path", name=name)
     for key, reply in action.replies.items():
         for name in reply.ask_again:
             if name not in intent.slots:
                 note(
-                    f"names {name!r}, which is no slot of this intent",
+                    _("names %(name)r, which is no slot of this intent"),
                     *here,
                     "replies",
                     key,
                     "ask_again",
+                    name=name,
                 )
     if action.listing and action.listing.slot not in {slot.name for slot in service.slots}:
-        note(f"names the unknown slot {action.listing.slot!r}", *here, "listing", "slot")
+        note(
+            _("names the unknown slot %(name)r"),
+            *here,
+            "listing",
+            "slot",
+            name=action.listing.slot,
+        )
 
 
-def _problem_of_type(service: Service, slot_name: str | None, kind: str) -> str:
-    """Why a field of the body can't be sent as that type; "" if it can."""
+def _problem_of_type(service: Service, slot_name: str | None, kind: str) -> Sentence | None:
+    """Why a field of the body can't be sent as that type; None if it can."""
     slot = next((slot for slot in service.slots if slot.name == slot_name), None)
     if slot is None:
-        return "is no field of the body that a slot fills"
+        return Sentence(_("is no field of the body that a slot fills"))
     if kind not in SENT_TYPES:
-        return f"must be one of {', '.join(SENT_TYPES)}, got {kind!r}"
+        return Sentence(
+            _("must be one of %(allowed)s, got %(given)r"),
+            {"allowed": ", ".join(SENT_TYPES), "given": kind},
+        )
     names = [value.name for value in slot.values]
     if kind == "flag" and not (names and set(names) <= {"true", "false"}):
-        return f"can't be a flag: the values of {slot.name!r} must be true and false, got {names}"
+        return Sentence(
+            _("can't be a flag: the values of %(name)r must be true and false, got %(given)s"),
+            {"name": slot.name, "given": ", ".join(names) or Sentence(_("none"))},
+        )
     is_number = slot.kind in ("number", "money") or (names and all(map(_NUMERAL.fullmatch, names)))
     if kind == "number" and not is_number:
-        return (
-            f"can't be a number: {slot.name!r} is of kind {slot.kind} and lists no numerals alone"
+        return Sentence(
+            _("can't be a number: %(name)r is of kind %(kind)s and lists no numerals alone"),
+            {"name": slot.name, "kind": slot.kind},
         )
-    return ""
+    return None
 
 
 _NUMERAL = re.compile(r"-?\d{1,15}(?:\.\d{1,6})?")
@@ -686,4 +779,4 @@ _NUMERAL = re.compile(r"-?\d{1,15}(?:\.\d{1,6})?")
 def _note_repeated(part: str, names: list[str], note: Callable[..., None]) -> None:
     for index, name in enumerate(names):
         if name and name in names[:index]:
-            note(f"is used twice: {name!r}", part, index, "name")
+            note(_("is used twice: %(name)r"), part, index, "name", name=name)

@@ -15,6 +15,9 @@ from urllib.parse import urlsplit
 
 import httpx
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from praxis.sentences import Sentence
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 BODY_LIMIT = 64 * 1024
@@ -95,14 +98,18 @@ def resolve(url: str, allowed: Sequence[AllowedNetwork] = ()) -> tuple[str, str,
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise AddressRefused(
-            _("The host name %(host)s can't be resolved.") % {"host": host}
+            Sentence(gettext_noop("The host name %(host)s can't be resolved."), {"host": host})
         ) from error
     addresses = [ipaddress.ip_address(str(item[4][0]).split("%")[0]) for item in found]
     for address in addresses:
         if is_denied(address, port, allowed):
             raise AddressRefused(
-                _("%(host)s leads to %(address)s, an address inside a private or reserved network.")
-                % {"host": host, "address": address}
+                Sentence(
+                    gettext_noop(
+                        "%(host)s leads to %(address)s, an address inside a private or reserved network."
+                    ),
+                    {"host": host, "address": str(address)},
+                )
             )
     return str(addresses[0]), host, port
 

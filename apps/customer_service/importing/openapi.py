@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from apps.customer_service.importing.result import (
     Definition,
@@ -16,6 +17,7 @@ from apps.customer_service.importing.result import (
     unused,
 )
 from apps.customer_service.schema import METHODS, problems_of_slot
+from praxis.sentences import Sentence, sentence_of
 
 MOST_INTENTS = 60
 MOST_VALUES = 200
@@ -41,7 +43,7 @@ class _NotMapped(Exception):
 class _Reader:
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
-        self.report: list[str] = []
+        self.report: list[Sentence] = []
         self.slots: dict[str, Definition] = {}
         self.meanings: dict[str, Definition] = {}
         """Slot → the schema that it was made from, to tell whether another one is the same."""
@@ -59,13 +61,18 @@ class _Reader:
                 where = f"{method.upper()} {path}"
                 if operation.get("deprecated"):
                     self.report.append(
-                        _("%(place)s is deprecated and was left out.") % {"place": where}
+                        Sentence(
+                            gettext_noop("%(place)s is deprecated and was left out."),
+                            {"place": where},
+                        )
                     )
                     continue
                 if len(intents) == MOST_INTENTS:
                     self.report.append(
-                        _("Only the first %(limit)s operations were taken over.")
-                        % {"limit": MOST_INTENTS}
+                        Sentence(
+                            gettext_noop("Only the first %(limit)s operations were taken over."),
+                            {"limit": MOST_INTENTS},
+                        )
                     )
                     break
                 known = dict(self.slots), dict(self.meanings)
@@ -74,13 +81,16 @@ class _Reader:
                 except _NotMapped as reason:
                     self.slots, self.meanings = known
                     self.report.append(
-                        _("%(place)s was left out: %(reason)s") % {"place": where, "reason": reason}
+                        Sentence(
+                            gettext_noop("%(place)s was left out: %(reason)s"),
+                            {"place": where, "reason": sentence_of(reason)},
+                        )
                     )
         if not intents:
             raise ImportRefused(
                 _("The description has no operation that can be called with what a person says.")
                 + " "
-                + " ".join(self.report)[:1000]
+                + " ".join(map(str, self.report))[:1000]
             )
         self._note_security()
         return Imported(
@@ -105,8 +115,10 @@ class _Reader:
                 return value
             if not reference.startswith("#/"):
                 self.report.append(
-                    _("The reference %(reference)s points outside of the file.")
-                    % {"reference": reference[:200]}
+                    Sentence(
+                        gettext_noop("The reference %(reference)s points outside of the file."),
+                        {"reference": reference[:200]},
+                    )
                 )
                 return {}
             value = self.document
@@ -146,7 +158,10 @@ class _Reader:
             parameter = self._object(given)
             if "name" not in parameter:
                 self.report.append(
-                    _("%(intent)s: a parameter could not be read.") % {"intent": title}
+                    Sentence(
+                        gettext_noop("%(intent)s: a parameter could not be read."),
+                        {"intent": title},
+                    )
                 )
                 continue
             parameters[parameter.get("in"), parameter.get("name")] = parameter
@@ -155,8 +170,10 @@ class _Reader:
         self._body(operation, action, required, optional, title)
         if unfilled := set(re.findall(r"\{([^{}]+)\}", action["path"])) - set(required):
             raise _NotMapped(
-                _("the path names %(names)s, which no parameter describes.")
-                % {"names": ", ".join(sorted(unfilled))}
+                Sentence(
+                    gettext_noop("the path names %(names)s, which no parameter describes."),
+                    {"names": ", ".join(sorted(unfilled))},
+                )
             )
         self._answers(operation, action, required, title)
         intent: Definition = {
@@ -199,12 +216,18 @@ class _Reader:
         if place not in ("path", "query"):
             if needed:
                 raise _NotMapped(
-                    _("it needs “%(name)s” in the %(place)s, which can't be sent.")
-                    % {"name": label, "place": place}
+                    Sentence(
+                        gettext_noop("it needs “%(name)s” in the %(place)s, which can't be sent."),
+                        {"name": label, "place": place},
+                    )
                 )
             self.report.append(
-                _("%(intent)s: the parameter “%(name)s” in the %(place)s was left out.")
-                % {"intent": title, "name": label, "place": place}
+                Sentence(
+                    gettext_noop(
+                        "%(intent)s: the parameter “%(name)s” in the %(place)s was left out."
+                    ),
+                    {"intent": title, "name": label, "place": place},
+                )
             )
             return
         described = {**self._schema(parameter.get("schema") or parameter)}
@@ -235,15 +258,20 @@ class _Reader:
         if media is None:
             if body.get("required"):
                 raise _NotMapped(
-                    _("its body is %(kinds)s; only JSON can be sent.")
-                    % {"kinds": ", ".join(content) or _("of no known kind")}
+                    Sentence(
+                        gettext_noop("its body is %(kinds)s; only JSON can be sent."),
+                        {"kinds": ", ".join(content) or _("of no known kind")},
+                    )
                 )
             self.report.append(
-                _("%(intent)s: the optional body is not JSON and was left out.") % {"intent": title}
+                Sentence(
+                    gettext_noop("%(intent)s: the optional body is not JSON and was left out."),
+                    {"intent": title},
+                )
             )
             return
         if action["method"] == "GET":
-            raise _NotMapped(_("a GET has no body."))
+            raise _NotMapped(Sentence(gettext_noop("a GET has no body.")))
         self._properties(self._schema(media.get("schema")), action, required, optional, title)
 
     def _properties(
@@ -255,7 +283,7 @@ class _Reader:
         title: str,
     ) -> None:
         if schema.get("type", "object") != "object":
-            raise _NotMapped(_("its body is no object."))
+            raise _NotMapped(Sentence(gettext_noop("its body is no object.")))
         needed = set(schema.get("required", []))
         for label, given in self._object(schema.get("properties")).items():
             described = self._schema(given)
@@ -276,12 +304,18 @@ class _Reader:
         kind = schema.get("type", "?")
         if needed:
             raise _NotMapped(
-                _("it needs “%(name)s” of type %(type)s, which is no single value.")
-                % {"name": label, "type": kind}
+                Sentence(
+                    gettext_noop("it needs “%(name)s” of type %(type)s, which is no single value."),
+                    {"name": label, "type": kind},
+                )
             )
         self.report.append(
-            _("%(intent)s: “%(name)s” of type %(type)s is no single value and was left out.")
-            % {"intent": title, "name": label, "type": kind}
+            Sentence(
+                gettext_noop(
+                    "%(intent)s: “%(name)s” of type %(type)s is no single value and was left out."
+                ),
+                {"intent": title, "name": label, "type": kind},
+            )
         )
 
     def _slot(self, label: str, schema: dict[str, Any]) -> str | None:
@@ -337,8 +371,12 @@ class _Reader:
             slot["kind"] = "phone"
         elif form not in ("", "uuid", "password", "byte", "binary", "uri", "hostname"):
             self.report.append(
-                _("“%(name)s” has the format %(format)s, which is taken as free text.")
-                % {"name": label, "format": form}
+                Sentence(
+                    gettext_noop(
+                        "“%(name)s” has the format %(format)s, which is taken as free text."
+                    ),
+                    {"name": label, "format": form},
+                )
             )
         return slot
 
@@ -347,10 +385,12 @@ class _Reader:
         asked = {**slot, "kind": "pattern", "pattern": pattern}
         if problems := problems_of_slot(asked):
             self.report.append(
-                _(
-                    "“%(name)s”: the pattern %(pattern)s can't be used (%(reason)s); free text instead."
+                Sentence(
+                    gettext_noop(
+                        "“%(name)s”: the pattern %(pattern)s can't be used (%(reason)s); free text instead."
+                    ),
+                    {"name": label, "pattern": written[:100], "reason": problems[0].sentence},
                 )
-                % {"name": label, "pattern": written[:100], "reason": problems[0].message}
             )
             return
         slot |= {"kind": "pattern", "pattern": pattern}
@@ -415,8 +455,12 @@ class _Reader:
             action["card"] = "details"
         else:
             self.report.append(
-                _("%(intent)s: the answer's fields are not described, so any answer is believed.")
-                % {"intent": title}
+                Sentence(
+                    gettext_noop(
+                        "%(intent)s: the answer's fields are not described, so any answer is believed."
+                    ),
+                    {"intent": title},
+                )
             )
         return f"{text}."
 
@@ -434,7 +478,11 @@ class _Reader:
         parts = urlsplit(url)
         if parts.scheme in ("http", "https") and parts.netloc and "{" not in url:
             return url.rstrip("/")[:300]
-        self.report.append(_("The description names no full address; give the endpoint's address."))
+        self.report.append(
+            Sentence(
+                gettext_noop("The description names no full address; give the endpoint's address.")
+            )
+        )
         return ""
 
     def _note_security(self) -> None:
@@ -447,14 +495,20 @@ class _Reader:
             bearer = scheme.get("type") == "http" and scheme.get("scheme", "").lower() == "bearer"
             if bearer:
                 self.report.append(
-                    _("The endpoint wants the bearer token “%(name)s”; give it with the address.")
-                    % {"name": name}
+                    Sentence(
+                        gettext_noop(
+                            "The endpoint wants the bearer token “%(name)s”; give it with the address."
+                        ),
+                        {"name": name},
+                    )
                 )
             else:
                 self.report.append(
-                    _(
-                        "The endpoint is protected by “%(name)s” (%(kind)s); only a bearer token can "
-                        "be sent."
+                    Sentence(
+                        gettext_noop(
+                            "The endpoint is protected by “%(name)s” (%(kind)s); only a bearer token can "
+                            "be sent."
+                        ),
+                        {"name": name, "kind": scheme.get("type", "?")},
                     )
-                    % {"name": name, "kind": scheme.get("type", "?")}
                 )

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from apps.customer_service.importing.result import (
     Definition,
@@ -21,6 +22,7 @@ from apps.customer_service.importing.result import (
     unused,
 )
 from apps.customer_service.schema import problems_of_slot
+from praxis.sentences import Sentence
 
 MOST_SAMPLES = 100
 BUILT_IN = frozenset(
@@ -39,7 +41,7 @@ def from_rasa(files: Sequence[dict[str, Any]]) -> Imported:
 
 class _Reader:
     def __init__(self, files: Sequence[dict[str, Any]]) -> None:
-        self.report: list[str] = []
+        self.report: list[Sentence] = []
         self.intents: list[str] = []
         self.slots: dict[str, Any] = {}
         self.forms: dict[str, Any] = {}
@@ -75,7 +77,10 @@ class _Reader:
         for key in ("pipeline", "policies", "session_config", "e2e_actions"):
             if key in data:
                 self.report.append(
-                    _("“%(key)s” has no counterpart here and was left out.") % {"key": key}
+                    Sentence(
+                        gettext_noop("“%(key)s” has no counterpart here and was left out."),
+                        {"key": key},
+                    )
                 )
 
     def _collect_examples(self, block: dict[str, Any]) -> None:
@@ -125,14 +130,16 @@ class _Reader:
         skipped = [name for name in self.intents if name in BUILT_IN]
         if skipped:
             self.report.append(
-                _("Understood without being defined, and left out: %(names)s.")
-                % {"names": ", ".join(skipped)}
+                Sentence(
+                    gettext_noop("Understood without being defined, and left out: %(names)s."),
+                    {"names": ", ".join(skipped)},
+                )
             )
         if not made:
             raise ImportRefused(
                 _("The files define no form and no intent with examples.")
                 + " "
-                + " ".join(self.report)[:1000]
+                + " ".join(map(str, self.report))[:1000]
             )
         self._note_rest(slots, made)
         return Imported(
@@ -152,8 +159,10 @@ class _Reader:
             return None
         if kind in ("list", "any") or kind not in ("text", "categorical", "bool", "float"):
             self.report.append(
-                _("The slot “%(name)s” of type %(type)s was left out.")
-                % {"name": name, "type": kind}
+                Sentence(
+                    gettext_noop("The slot “%(name)s” of type %(type)s was left out."),
+                    {"name": name, "type": kind},
+                )
             )
             return None
         title = in_words(name)
@@ -198,10 +207,12 @@ class _Reader:
                 "from_trigger_intent",
             ):
                 self.report.append(
-                    _(
-                        "The slot “%(name)s” was filled by the mapping %(mapping)s; here people say it."
+                    Sentence(
+                        gettext_noop(
+                            "The slot “%(name)s” was filled by the mapping %(mapping)s; here people say it."
+                        ),
+                        {"name": name, "mapping": mapping["type"]},
                     )
-                    % {"name": name, "mapping": mapping["type"]}
                 )
         return slot
 
@@ -215,10 +226,12 @@ class _Reader:
         pattern = "|".join(self.patterns[name])
         if problems := problems_of_slot({**slot, "kind": "pattern", "pattern": pattern}):
             self.report.append(
-                _(
-                    "“%(name)s”: the pattern %(pattern)s can't be used (%(reason)s); free text instead."
+                Sentence(
+                    gettext_noop(
+                        "“%(name)s”: the pattern %(pattern)s can't be used (%(reason)s); free text instead."
+                    ),
+                    {"name": name, "pattern": pattern[:100], "reason": problems[0].sentence},
                 )
-                % {"name": name, "pattern": pattern[:100], "reason": problems[0].message}
             )
             return
         slot |= {"kind": "pattern", "pattern": pattern}
@@ -233,12 +246,17 @@ class _Reader:
         variants = [one for one in self.responses.get(key) or [] if isinstance(one, dict)]
         if len(variants) > 1:
             self.report.append(
-                _("Of the %(count)s variants of “%(name)s” the first was taken.")
-                % {"count": len(variants), "name": key}
+                Sentence(
+                    gettext_noop("Of the %(count)s variants of “%(name)s” the first was taken."),
+                    {"count": len(variants), "name": key},
+                )
             )
         if any({"buttons", "image", "attachment", "custom"} & set(one) for one in variants[:1]):
             self.report.append(
-                _("“%(name)s”: only its text was taken, no buttons or pictures.") % {"name": key}
+                Sentence(
+                    gettext_noop("“%(name)s”: only its text was taken, no buttons or pictures."),
+                    {"name": key},
+                )
             )
         return one_line(variants[0].get("text")) if variants else ""
 
@@ -255,13 +273,20 @@ class _Reader:
         missing = [name for name in names if name not in slots]
         if missing:
             self.report.append(
-                _("The form “%(form)s” asks for %(slots)s, which could not be taken over.")
-                % {"form": form, "slots": ", ".join(missing)}
+                Sentence(
+                    gettext_noop(
+                        "The form “%(form)s” asks for %(slots)s, which could not be taken over."
+                    ),
+                    {"form": form, "slots": ", ".join(missing)},
+                )
             )
         names = [name for name in names if name in slots]
         if not names:
             self.report.append(
-                _("The form “%(form)s” has no slot left and was left out.") % {"form": form}
+                Sentence(
+                    gettext_noop("The form “%(form)s” has no slot left and was left out."),
+                    {"form": form},
+                )
             )
             return None
         for name in names:
@@ -272,10 +297,12 @@ class _Reader:
             used.add(starter)
         else:
             self.report.append(
-                _(
-                    "No rule says which intent starts the form “%(form)s”; give it sentences that people say."
+                Sentence(
+                    gettext_noop(
+                        "No rule says which intent starts the form “%(form)s”; give it sentences that people say."
+                    ),
+                    {"form": form},
                 )
-                % {"form": form}
             )
         bare = form.removesuffix("_form")
         title = in_words(starter or bare)
@@ -298,10 +325,12 @@ class _Reader:
         if samples := self._samples(starter):
             intent["samples"] = samples
         self.report.append(
-            _(
-                "“%(intent)s”: what Rasa's custom action did is not in the files. Check method and path."
+            Sentence(
+                gettext_noop(
+                    "“%(intent)s”: what Rasa's custom action did is not in the files. Check method and path."
+                ),
+                {"intent": title},
             )
-            % {"intent": title}
         )
         return intent
 
@@ -325,10 +354,12 @@ class _Reader:
         )
         if shared and shared[0][0] and (len(shared) == 1 or shared[0][0] > shared[1][0]):
             self.report.append(
-                _(
-                    "No rule says which intent starts “%(form)s”; “%(intent)s” was taken by its name."
+                Sentence(
+                    gettext_noop(
+                        "No rule says which intent starts “%(form)s”; “%(intent)s” was taken by its name."
+                    ),
+                    {"form": form, "intent": shared[0][1]},
                 )
-                % {"form": form, "intent": shared[0][1]}
             )
             return shared[0][1]
         return ""
@@ -338,13 +369,20 @@ class _Reader:
         answer = self._response(f"utter_{name}")
         if not samples:
             self.report.append(
-                _("The intent “%(name)s” has no examples and was left out.") % {"name": name}
+                Sentence(
+                    gettext_noop("The intent “%(name)s” has no examples and was left out."),
+                    {"name": name},
+                )
             )
             return None
         if answer:
             self.report.append(
-                _("“%(name)s” was answered with a fixed text. Put it into a document: %(text)s")
-                % {"name": name, "text": answer[:300]}
+                Sentence(
+                    gettext_noop(
+                        "“%(name)s” was answered with a fixed text. Put it into a document: %(text)s"
+                    ),
+                    {"name": name, "text": answer[:300]},
+                )
             )
         title = in_words(name)
         return {
@@ -369,14 +407,19 @@ class _Reader:
         custom = [name for name in self.actions if name.startswith(("action_", "validate_"))]
         if custom:
             self.report.append(
-                _("Custom actions are Python and were left out: %(names)s.")
-                % {"names": ", ".join(custom)[:500]}
+                Sentence(
+                    gettext_noop("Custom actions are Python and were left out: %(names)s."),
+                    {"names": ", ".join(custom)[:500]},
+                )
             )
         asked = {name for intent in made for name in intent.get("required", ())}
         idle = [name for name, slot in slots.items() if slot["name"] not in asked]
         if idle:
             self.report.append(
-                _("No intent asks for these slots: %(names)s.") % {"names": ", ".join(idle)[:500]}
+                Sentence(
+                    gettext_noop("No intent asks for these slots: %(names)s."),
+                    {"names": ", ".join(idle)[:500]},
+                )
             )
 
 

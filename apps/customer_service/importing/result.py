@@ -4,13 +4,15 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from praxis.sentences import Sentence
+
 Definition = dict[str, Any]
 
 
 @dataclass
 class Imported:
     definition: Definition
-    report: list[str] = field(default_factory=list)
+    report: list[Sentence] = field(default_factory=list)
     """What could not be taken over or has to be looked at, as sentences."""
     base_url: str = ""
 

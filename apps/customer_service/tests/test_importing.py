@@ -126,7 +126,7 @@ def imported(*files: str) -> Imported:
 
 
 def told(found: Imported, words: str) -> bool:
-    return any(words in line for line in found.report)
+    return any(words in str(line) for line in found.report)
 
 
 def test_openapi_operations_become_intents() -> None:

@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+from django.utils.translation import override
 
 from apps.customer_service.demo_services.shop import SHOP
 from apps.customer_service.json_lines import lines_of, parse_json, place_problems
@@ -123,3 +124,13 @@ def test_lines_are_found_in_any_layout() -> None:
 def test_text_that_is_no_json_is_placed_too() -> None:
     assert parse_json('{\n "a": 1,\n}')[1][0][0] == 3
     assert parse_json("[" * 100_000)[1] == [(1, "is nested too deeply")]
+
+
+def test_a_problem_is_told_in_the_language_of_who_reads_it() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        parse_service(changed(slots__0__keep="yes", intents__0__required=["nothing"]))
+    with override("zh-hans"):
+        told = str(caught.value)
+    assert "slots[0].keep: 必须是 true 或 false，收到的是文本" in told
+    assert "intents[0].required[0]: 提到未知的槽位 'nothing'" in told
+    assert "must be true or false, got a text" in str(caught.value)

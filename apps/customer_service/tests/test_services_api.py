@@ -108,6 +108,9 @@ def test_openapi_is_imported_over_rest(
     assert answer.status_code == 201
     assert answer.json()["name"] == "parcel_desk"
     assert any("deprecated" in line for line in answer.json()["report"])
+    in_chinese = {**writer, "Accept-Language": "zh-hans"}
+    told = client.get(f"{BASE}/parcel_desk/draft", headers=in_chinese).json()
+    assert any("已弃用" in line for line in told["report"]), "whatever the importer spoke"
     again = client.post(
         f"{BASE}/import", {"files": SimpleUploadedFile("api.yml", OPENAPI.encode())}, headers=writer
     )

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from praxis.accounts.models import Workspace
+from praxis.sentences import Sentence, with_stored_values
 
 
 class Queue(models.TextChoices):
@@ -83,7 +84,9 @@ class Job(models.Model):
     measured_from = models.BigIntegerField(default=0)
     progress_at = models.DateTimeField(null=True, blank=True)
     message = models.TextField(blank=True)
-    """The cause, in a sentence, when it failed, was given up or waits for another attempt."""
+    """The cause, in a sentence, when it failed, was given up or waits for another attempt. English,
+    and with places for `message_values`; `reason` says it in the reader's language."""
+    message_values = models.JSONField(default=dict, blank=True)
 
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -128,6 +131,10 @@ class Job(models.Model):
     @property
     def is_finished(self) -> bool:
         return self.state in TERMINAL_STATES
+
+    @property
+    def reason(self) -> Sentence:
+        return with_stored_values(self.message, self.message_values)
 
     @property
     def tone(self) -> str:
@@ -176,7 +183,7 @@ class Job(models.Model):
             "percent": self.percent,
             "per_second": round(self.speed, 2) if self.speed else None,
             "seconds_left": round(self.time_left.total_seconds()) if self.time_left else None,
-            "message": self.message,
+            "message": str(self.reason),
             "attempt": self.attempt,
             "actions": [
                 name

@@ -14,17 +14,19 @@ from uuid import UUID
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import DateTimeField, ExpressionWrapper, F
 from django.db.models.functions import Coalesce, Now
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop as _
 
 from praxis.jobs.models import Job, JobMetric, JobState
 from praxis.jobs.registry import JobKind, kind_named
 from praxis.jobs.services import wake
+from praxis.sentences import Sentence, sentence_of
 
 logger = logging.getLogger(__name__)
 
 HEARTBEATS_PER_LEASE = 6
 CHECK_SECONDS = 1.0
 FIRST_RETRY_SECONDS = 10
+NOTHING = Sentence("")
 LONGEST_RETRY_SECONDS = 600
 
 # One byte shared with the pool processes that are forked from this one: the worker is stopping.
@@ -32,13 +34,16 @@ _worker_stopping = mmap.mmap(-1, 1)
 
 
 class PermanentFailure(Exception):
-    """Raised by a handler: trying again is pointless. The sentence is shown to people."""
+    """Raised by a handler: trying again is pointless. The sentence (a `Sentence`, or a text without
+    values) is shown to people."""
 
 
 class Retry(Exception):
     """Raised by a handler: try again later. The sentence is shown to people."""
 
-    def __init__(self, sentence: str, after_seconds: float = FIRST_RETRY_SECONDS) -> None:
+    def __init__(
+        self, sentence: Sentence | str, after_seconds: float = FIRST_RETRY_SECONDS
+    ) -> None:
         super().__init__(sentence)
         self.after_seconds = after_seconds
 
@@ -175,10 +180,11 @@ class JobRun:
             self._mine().update(heartbeat_at=Now(), lease_until=_from_now(self.kind.lease_seconds))
         )
 
-    def _finish(self, state: JobState, message: str = "") -> None:
+    def _finish(self, state: JobState, message: Sentence = NOTHING) -> None:
         self._write(
             state=state,
-            message=message,
+            message=message.text,
+            message_values=message.stored_values(),
             lease_until=None,
             finished_at=Now(),
             cancel_requested=False,
@@ -186,12 +192,18 @@ class JobRun:
         )
 
     def _put_back(
-        self, *, state: JobState = JobState.QUEUED, message: str = "", seconds: float, counted: bool
+        self,
+        *,
+        state: JobState = JobState.QUEUED,
+        message: Sentence = NOTHING,
+        seconds: float,
+        counted: bool,
     ) -> None:
         """Give the job up without an end; it goes on from its cursor."""
         self._write(
             state=state,
-            message=message,
+            message=message.text,
+            message_values=message.stored_values(),
             lease_until=None,
             pause_requested=False,
             next_attempt_at=_from_now(seconds),
@@ -260,12 +272,12 @@ def _do(run: JobRun) -> None:
     except LeaseLost:
         raise
     except PermanentFailure as failure:
-        run._finish(JobState.FAILED, str(failure))
+        run._finish(JobState.FAILED, sentence_of(failure))
     except Retry as later:
         if last_attempt:
-            run._finish(JobState.DEAD, str(later))
+            run._finish(JobState.DEAD, sentence_of(later))
         else:
-            run._put_back(message=str(later), seconds=later.after_seconds, counted=True)
+            run._put_back(message=sentence_of(later), seconds=later.after_seconds, counted=True)
     except Exception as error:
         logger.exception("Job %s %s failed, attempt %d", job.kind, job.pk, job.attempt)
         if isinstance(error, (OperationalError, InterfaceError)):
@@ -274,15 +286,19 @@ def _do(run: JobRun) -> None:
         if last_attempt:
             run._finish(
                 JobState.DEAD,
-                _(
-                    "It failed %(count)d times, last with an unexpected error (%(name)s). "
-                    "The worker's log has the details."
-                )
-                % {"count": job.attempt, "name": name},
+                Sentence(
+                    _(
+                        "It failed %(count)d times, last with an unexpected error (%(name)s). "
+                        "The worker's log has the details."
+                    ),
+                    {"count": job.attempt, "name": name},
+                ),
             )
         else:
             run._put_back(
-                message=_("An unexpected error (%(name)s); it is tried again.") % {"name": name},
+                message=Sentence(
+                    _("An unexpected error (%(name)s); it is tried again."), {"name": name}
+                ),
                 seconds=min(FIRST_RETRY_SECONDS * 2 ** (job.attempt - 1), LONGEST_RETRY_SECONDS),
                 counted=True,
             )

@@ -124,7 +124,7 @@ def retry(job: Job) -> Job:
         if not job.can_be_retried:
             raise NotAllowedNow(_("Only a failed or cancelled job can be tried again."))
         job.attempt = 0
-        job.message = ""
+        job.message, job.message_values = "", {}
         job.finished_at = None
         _queue_again(job)
         job.save()

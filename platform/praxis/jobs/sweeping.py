@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop as _
 
 from praxis.celery import app
 from praxis.jobs.models import Job, JobState, Queue
@@ -50,13 +50,15 @@ def release_expired_leases() -> int:
                 job.message = _(
                     "The worker stopped unexpectedly %(count)d times while doing this, "
                     "for example because memory ran out."
-                ) % {"count": job.attempt}
+                )
+                job.message_values = {"count": job.attempt}
                 row.update(
                     **changes,
                     state=JobState.DEAD,
                     finished_at=Now(),
                     pause_requested=False,
                     message=job.message,
+                    message_values=job.message_values,
                 )
                 _tell_given_up(job)
             elif job.pause_requested:

@@ -276,7 +276,7 @@ def upload_document(
     if file.size and file.size > MAX_FILE_BYTES:
         megabytes, limit = round(file.size / 1048576, 1), MAX_FILE_BYTES // 1048576
         values = {"megabytes": megabytes, "limit": limit}
-        return Status(413, _refusal("too_large", sentence("too_large", values)))
+        return Status(413, _refusal("too_large", str(sentence("too_large", values))))
     try:
         entries = entries_from_names(access, corpus.workspace) if access else None
         own = _METADATA.validate_json(metadata) if metadata else None

@@ -12,7 +12,6 @@ from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import Q
-from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
@@ -22,6 +21,7 @@ from praxis.jobs.running import JobCancelled, JobRun, PermanentFailure
 from praxis.jobs.services import enqueue
 from praxis.knowledge import services, sources
 from praxis.knowledge.models import Corpus
+from praxis.sentences import Sentence, from_json, sentence_of
 
 KIND = "knowledge.import"
 ARCHIVES = "imports"
@@ -70,36 +70,33 @@ def _import_documents(run: JobRun) -> None:
     corpus = Corpus.objects.select_related("workspace").filter(pk=run.payload["corpus_id"]).first()
     if corpus is None:
         return
-    user = run.job.created_by
-    with translation.override((user.language if user else "") or settings.LANGUAGE_CODE):
-        run.progress(0, stage=FETCHING, unit=gettext_noop("files"))
+    run.progress(0, stage=FETCHING, unit=gettext_noop("files"))
+    try:
+        items = _items(run.payload)
+    except sources.SourceRefused as refusal:
+        raise PermanentFailure(sentence_of(refusal)) from refusal
+    state: dict[str, Any] = {"done": 0, "added": 0, "known": 0, "refused": [], **run.cursor}
+    for number, item in enumerate(items[state["done"] :], state["done"] + 1):
+        run.check()
         try:
-            items = _items(run.payload)
-        except sources.SourceRefused as refusal:
-            raise PermanentFailure(str(refusal)) from refusal
-        state: dict[str, Any] = {"done": 0, "added": 0, "known": 0, "refused": [], **run.cursor}
-        for number, item in enumerate(items[state["done"] :], state["done"] + 1):
-            run.check()
-            try:
-                content = item.read()
-                if services.find_content(corpus, content.data):
-                    state["known"] += 1
-                else:
-                    services.add_document(
-                        corpus=corpus,
-                        title=content.title,
-                        file_name=content.file_name,
-                        content=content.data,
-                        created_by=user,
-                    )
-                    state["added"] += 1
-            except (sources.SourceRefused, services.UploadRefused) as refusal:
-                state["refused"] = [*state["refused"], [item.name, str(refusal)]][
-                    -MOST_REFUSALS_KEPT:
-                ]
-            state["done"] = number
-            run.save_cursor(state)
-            run.progress(number, len(items))
+            content = item.read()
+            if services.find_content(corpus, content.data):
+                state["known"] += 1
+            else:
+                services.add_document(
+                    corpus=corpus,
+                    title=content.title,
+                    file_name=content.file_name,
+                    content=content.data,
+                    created_by=run.job.created_by,
+                )
+                state["added"] += 1
+        except (sources.SourceRefused, services.UploadRefused) as refusal:
+            reason = sentence_of(refusal).to_json()
+            state["refused"] = [*state["refused"], [item.name, reason]][-MOST_REFUSALS_KEPT:]
+        state["done"] = number
+        run.save_cursor(state)
+        run.progress(number, len(items))
 
 
 def _items(payload: dict[str, Any]) -> list[sources.Item]:
@@ -131,6 +128,11 @@ def imports_of(corpus: Corpus) -> list[Job]:
     ]
 
 
+def refused_by(job: Job) -> list[tuple[str, Sentence]]:
+    """What an import did not take, by name, and why."""
+    return [(name, from_json(reason)) for name, reason in job.cursor.get("refused", [])]
+
+
 def to_dict(job: Job) -> dict[str, Any]:
     """An import as REST tells it."""
     counted = {name: job.cursor.get(name, 0) for name in ("added", "known")}
@@ -140,9 +142,7 @@ def to_dict(job: Job) -> dict[str, Any]:
         "source": job.payload["source"],
         "address": job.payload["value"] if job.payload["source"] in ("page", "site") else None,
         **counted,
-        "refused": [
-            {"name": name, "reason": reason} for name, reason in job.cursor.get("refused", [])
-        ],
+        "refused": [{"name": name, "reason": str(reason)} for name, reason in refused_by(job)],
     }
 
 

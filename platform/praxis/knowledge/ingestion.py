@@ -15,14 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib.postgres.search import SearchVector
 from django.db import connection
 from django.db.models import F, Func, JSONField, Q, Value
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Concat, Now
-from django.utils import translation
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from praxis.assistants.contract import ModelUnavailable
@@ -40,6 +37,7 @@ from praxis.knowledge.parsing.blocks import Page, Refused
 from praxis.knowledge.parsing.formats import WITH_PAGES, format_of
 from praxis.knowledge.parsing.sandbox import read_file
 from praxis.knowledge.parsing.sentences import sentence
+from praxis.sentences import Sentence, sentence_of
 
 logger = logging.getLogger(__name__)
 
@@ -76,28 +74,29 @@ def ingest(run: JobRun) -> None:
     )
     if version is None or version.state == State.READY:
         return
-    language = run.job.created_by.language if run.job.created_by else ""
-    with translation.override(language or settings.LANGUAGE_CODE):
-        try:
-            _ingest(run, version)
-        except Interrupted:
-            raise
-        except _Deleted:
-            logger.info("Version %s was deleted while it was read", version.pk)
-        except Refused as refusal:
-            cause = sentence(refusal.code, refusal.values)
+    try:
+        _ingest(run, version)
+    except Interrupted:
+        raise
+    except _Deleted:
+        logger.info("Version %s was deleted while it was read", version.pk)
+    except Refused as refusal:
+        cause = sentence(refusal.code, refusal.values)
+        _fail(run, version, cause)
+        raise PermanentFailure(cause) from refusal
+    except PermanentFailure as failure:
+        _fail(run, version, sentence_of(failure))
+        raise
+    except ModelUnavailable as error:
+        _wait_for_server(run, version, error)
+    except Exception as error:
+        if run.job.attempt >= run.job.max_attempts:
+            cause = Sentence(
+                gettext_noop("An unexpected error (%(name)s). The worker's log has the details."),
+                {"name": type(error).__name__},
+            )
             _fail(run, version, cause)
-            raise PermanentFailure(cause) from refusal
-        except PermanentFailure as failure:
-            _fail(run, version, str(failure))
-            raise
-        except ModelUnavailable as error:
-            _wait_for_server(run, version, error)
-        except Exception as error:
-            if run.job.attempt >= run.job.max_attempts:
-                cause = _("An unexpected error (%(name)s). The worker's log has the details.")
-                _fail(run, version, cause % {"name": type(error).__name__})
-            raise
+        raise
 
 
 def _ingest(run: JobRun, version: DocumentVersion) -> None:
@@ -372,11 +371,12 @@ def _written(vector: Sequence[float]) -> str:
 def _wait_for_server(run: JobRun, version: DocumentVersion, error: ModelUnavailable) -> None:
     """Raises `Retry`; the last attempt fails the version."""
     if run.job.attempt >= run.job.max_attempts:
-        _fail(run, version, _("The embedding server could not be reached: %s") % error)
+        unreachable = gettext_noop("The embedding server could not be reached: %(reason)s")
+        _fail(run, version, Sentence(unreachable, {"reason": sentence_of(error)}))
     else:
         run.progress(run.job.done, run.job.total, stage=WAITING)
     seconds = min(FIRST_WAIT_SECONDS * 2 ** (run.job.attempt - 1), LONGEST_WAIT_SECONDS)
-    raise Retry(str(error), after_seconds=seconds) from error
+    raise Retry(sentence_of(error), after_seconds=seconds) from error
 
 
 def given_up(job: Job) -> None:
@@ -388,17 +388,19 @@ def given_up(job: Job) -> None:
         .first()
     )
     if version is not None:
-        _declare_failed(version, job.message)
+        _declare_failed(version, job.reason)
 
 
-def _fail(run: JobRun, version: DocumentVersion, cause: str) -> None:
+def _fail(run: JobRun, version: DocumentVersion, cause: Sentence) -> None:
     with run.transaction():
         _declare_failed(version, cause)
 
 
-def _declare_failed(version: DocumentVersion, cause: str) -> None:
+def _declare_failed(version: DocumentVersion, cause: Sentence) -> None:
     """A first version of which some parts were searched already is so no longer."""
-    if DocumentVersion.objects.filter(pk=version.pk).update(state=State.FAILED, error=cause):
+    if DocumentVersion.objects.filter(pk=version.pk).update(
+        state=State.FAILED, error=cause.text, error_values=cause.stored_values()
+    ):
         searched = Document.objects.filter(current_version=version.pk)
         if searched.update(current_version=None):
             content_changed(version.document.corpus_id)
@@ -410,7 +412,7 @@ def _declare_failed(version: DocumentVersion, cause: str) -> None:
                 "document_id": str(version.document_id),
                 "version_id": str(version.pk),
                 "version": version.number,
-                "error": cause,
+                "error": str(cause),
             },
         )
 

@@ -15,6 +15,7 @@ from pgvector.django import HalfVectorField, HnswIndex, SparseVectorField
 
 from praxis.accounts.models import Workspace
 from praxis.jobs.models import Job
+from praxis.sentences import Sentence, with_stored_values
 
 EMBEDDING_WIDTH = 384
 """Of the shipped encoder. The columns get another one from `vector_space`, which Django's migrations
@@ -189,6 +190,8 @@ class DocumentVersion(models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     job = models.ForeignKey(Job, models.SET_NULL, null=True, blank=True, related_name="+")
     error = models.TextField(blank=True)
+    """Why reading failed. English, and with places for `error_values`; `cause` says it."""
+    error_values = models.JSONField(default=dict, blank=True)
     """Why it failed and what to do, as a sentence for the person who uploaded it."""
     created_at = models.DateTimeField(auto_now_add=True)
     ready_at = models.DateTimeField(null=True, blank=True)
@@ -214,6 +217,10 @@ class DocumentVersion(models.Model):
         return f"{self.document.title} ({self.number})"
 
     @property
+    def cause(self) -> Sentence:
+        return with_stored_values(self.error, self.error_values)
+
+    @property
     def is_given_up(self) -> bool:
         """Its job ended without an outcome: cancelled, or its worker died too often."""
         return self.state in self.UNFINISHED and self.job is not None and self.job.is_finished
@@ -232,7 +239,7 @@ class DocumentVersion(models.Model):
             "size": self.size,
             "sha256": self.sha256,
             "state": self.state,
-            "error": self.error,
+            "error": str(self.cause),
             "job_id": str(self.job_id) if self.job_id else None,
             "progress": self.job.to_dict() if self.job and self.state != self.State.READY else None,
             "created_at": self.created_at.isoformat(),

@@ -9,7 +9,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import Max
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from praxis.accounts.models import User
 from praxis.jobs.services import enqueue, request_cancel
@@ -24,6 +24,7 @@ from praxis.knowledge.models import (
 from praxis.knowledge.parsing.blocks import Refused, clean_line
 from praxis.knowledge.parsing.formats import check_content, format_of
 from praxis.knowledge.parsing.sentences import sentence
+from praxis.sentences import Sentence
 
 
 class UploadRefused(Exception):
@@ -74,8 +75,12 @@ def add_document(
         )
     except OSError as error:
         raise UploadRefused(
-            _("The server could not store the file (%(cause)s). Tell its operator, then try again.")
-            % {"cause": error.strerror or type(error).__name__}
+            Sentence(
+                gettext_noop(
+                    "The server could not store the file (%(cause)s). Tell its operator, then try again."
+                ),
+                {"cause": error.strerror or type(error).__name__},
+            )
         ) from error
     kept = False
     try:

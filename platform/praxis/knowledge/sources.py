@@ -23,9 +23,11 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 from django.conf import settings
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from praxis import guarded_http
 from praxis.knowledge.parsing.formats import MAX_FILE_BYTES, SUFFIXES
+from praxis.sentences import Sentence, sentence_of
 
 ROBOT = "PraxisBot"
 TIMEOUT_SECONDS = 20
@@ -119,7 +121,10 @@ def _read_page(url: str, robots: "_Robots") -> Content:
     suffix = _SUFFIXES.get(media_type)
     if suffix is None:
         raise SourceRefused(
-            _("It answers with the kind “%(kind)s”, which can't be read.") % {"kind": media_type}
+            Sentence(
+                gettext_noop("It answers with the kind “%(kind)s”, which can't be read."),
+                {"kind": media_type},
+            )
         )
     parts = urlsplit(final)
     name = PurePosixPath(parts.path).name or "index"
@@ -139,17 +144,26 @@ def _fetch(url: str, robots: "_Robots") -> tuple[str, bytes, str]:
             url = urljoin(url, answer.headers["location"])
             if _host(url) != host:
                 raise SourceRefused(
-                    _("It redirects to another host (%(host)s); import from that one.")
-                    % {"host": _host(url)}
+                    Sentence(
+                        gettext_noop(
+                            "It redirects to another host (%(host)s); import from that one."
+                        ),
+                        {"host": _host(url)},
+                    )
                 )
             continue
         if answer.status != 200:
             raise SourceRefused(
-                _("The server answers with %(status)s.") % {"status": answer.status}
+                Sentence(
+                    gettext_noop("The server answers with %(status)s."), {"status": answer.status}
+                )
             )
         if len(answer.body) > MAX_FILE_BYTES:
             raise SourceRefused(
-                _("It is larger than %(limit)s MB.") % {"limit": MAX_FILE_BYTES // 1048576}
+                Sentence(
+                    gettext_noop("It is larger than %(limit)s MB."),
+                    {"limit": MAX_FILE_BYTES // 1048576},
+                )
             )
         media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         return url, answer.body, media_type
@@ -166,10 +180,13 @@ def _get(url: str, most_bytes: int) -> guarded_http.Response:
             allowed=settings.IMPORT_ALLOWED_NETWORKS,
         )
     except guarded_http.AddressRefused as refusal:
-        raise SourceRefused(str(refusal)) from refusal
+        raise SourceRefused(sentence_of(refusal)) from refusal
     except httpx.HTTPError as error:
         raise SourceRefused(
-            _("The server can't be reached (%(cause)s).") % {"cause": type(error).__name__}
+            Sentence(
+                gettext_noop("The server can't be reached (%(cause)s)."),
+                {"cause": type(error).__name__},
+            )
         ) from error
 
 
@@ -215,15 +232,19 @@ def archive(file: IO[bytes]) -> list[Item]:
     packed = sum(entry.compress_size for entry in entries)
     if len(entries) > MOST_ENTRIES:
         raise SourceRefused(
-            _("The archive has %(number)s files; at most %(limit)s are taken.")
-            % {"number": len(entries), "limit": MOST_ENTRIES}
+            Sentence(
+                gettext_noop("The archive has %(number)s files; at most %(limit)s are taken."),
+                {"number": len(entries), "limit": MOST_ENTRIES},
+            )
         )
     if unpacked > MOST_UNPACKED_BYTES or unpacked > MOST_RATIO * max(packed, 10_000):
         raise SourceRefused(
-            _(
-                "The archive unpacks to far more than its size (%(megabytes)s MB), which is not allowed."
+            Sentence(
+                gettext_noop(
+                    "The archive unpacks to far more than its size (%(megabytes)s MB), which is not allowed."
+                ),
+                {"megabytes": unpacked // 1048576},
             )
-            % {"megabytes": unpacked // 1048576}
         )
     return [
         Item(entry.filename, partial(_unpack, opened, entry))
@@ -257,7 +278,10 @@ def _unpack(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Content:
 def _check_size(size: int) -> None:
     if size > MAX_FILE_BYTES:
         raise SourceRefused(
-            _("It is larger than %(limit)s MB.") % {"limit": MAX_FILE_BYTES // 1048576}
+            Sentence(
+                gettext_noop("It is larger than %(limit)s MB."),
+                {"limit": MAX_FILE_BYTES // 1048576},
+            )
         )
 
 
@@ -295,7 +319,7 @@ def _read_file(root: Path, name: str) -> Content:
         if (root / name).is_symlink():
             raise SourceRefused(_("It is a symbolic link, which is not followed.")) from error
         raise SourceRefused(
-            _("It can't be opened (%(cause)s).") % {"cause": error.strerror}
+            Sentence(gettext_noop("It can't be opened (%(cause)s)."), {"cause": error.strerror})
         ) from error
     with os.fdopen(descriptor, "rb") as file:
         facts = os.fstat(file.fileno())

@@ -20,6 +20,7 @@ from praxis.accounts.access import Principal, enter_workspace, record
 from praxis.accounts.models import Role
 from praxis.assistants.contract import ModelUnavailable
 from praxis.assistants.registry import all_assistants
+from praxis.jobs.models import Job
 from praxis.jobs.running import PermanentFailure
 from praxis.knowledge import display, imports, services
 from praxis.knowledge.access import (
@@ -40,6 +41,7 @@ from praxis.knowledge.parsing.blocks import Refused
 from praxis.knowledge.parsing.formats import MAX_FILE_BYTES, SUFFIXES
 from praxis.knowledge.parsing.sentences import sentence
 from praxis.knowledge.search import Found, as_passages, search
+from praxis.sentences import Sentence
 
 DOCUMENTS_A_PAGE = 50
 CHUNKS_A_PAGE = 50
@@ -134,7 +136,7 @@ def corpus(request: HttpRequest, workspace: str, corpus_id: UUID) -> HttpRespons
             "assistants": _assistants_of(corpus),
             "suffixes": ",".join([*SUFFIXES, ".zip"]),
             "import_form": ImportForm(),
-            "imports": imports.imports_of(corpus),
+            "imports": _imports_of(corpus),
             "max_megabytes": MAX_FILE_BYTES // 1048576,
             "query": query,
             "passages": zip(as_passages(principal.workspace, query, found), found, strict=True),
@@ -327,6 +329,11 @@ def start_import(request: HttpRequest, workspace: str, corpus_id: UUID) -> HttpR
     return redirect(f"{corpus.get_absolute_url()}#imports")
 
 
+def _imports_of(corpus: Corpus) -> list[tuple[Job, list[tuple[str, Sentence]]]]:
+    """With what each did not take."""
+    return [(job, imports.refused_by(job)) for job in imports.imports_of(corpus)]
+
+
 @login_required
 @require_GET
 def import_rows(request: HttpRequest, workspace: str, corpus_id: UUID) -> HttpResponse:
@@ -340,7 +347,7 @@ def import_rows(request: HttpRequest, workspace: str, corpus_id: UUID) -> HttpRe
             "principal": principal,
             "may_change": principal.may(Role.ADMIN),
             "corpus": corpus,
-            "imports": imports.imports_of(corpus),
+            "imports": _imports_of(corpus),
         },
     )
     response["Cache-Control"] = "no-store"

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from modeling.weights.manifest import MANIFEST_NAME, ManifestError, sha256_of, verify_manifest
 from praxis.accounts.access import Principal, record
@@ -17,6 +18,7 @@ from praxis.assistants.models import AssistantSettings
 from praxis.assistants.registry import get_assistant
 from praxis.assistants.services import defaults_of
 from praxis.integrations.events import emit
+from praxis.sentences import Sentence
 from praxis.tuning import serving
 from praxis.tuning.models import Adapter, Evaluation, Promotion, TuningRun, figures_of
 
@@ -43,14 +45,21 @@ def verified(directory: Path) -> dict[str, Any]:
         manifest = verify_manifest(directory, REQUIRED_FILES)
     except ManifestError as error:
         raise AdapterRefused(
-            _("The adapter's files are not what the trainer wrote: %(reason)s.") % {"reason": error}
+            Sentence(
+                gettext_noop("The adapter's files are not what the trainer wrote: %(reason)s."),
+                {"reason": str(error)},
+            )
         ) from error
     named = {*manifest["files"], MANIFEST_NAME}
     for path in directory.iterdir():
         if path.name not in named or path.suffix not in ALLOWED_SUFFIXES:
             raise AdapterRefused(
-                _("The adapter's folder holds %(name)s, which is not part of an adapter.")
-                % {"name": path.name}
+                Sentence(
+                    gettext_noop(
+                        "The adapter's folder holds %(name)s, which is not part of an adapter."
+                    ),
+                    {"name": path.name},
+                )
             )
     return manifest
 

@@ -3,7 +3,6 @@
 import shutil
 from typing import Any
 
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from modeling.retrieval.finetune import ENCODER
@@ -18,6 +17,7 @@ from praxis.jobs.running import Interrupted, JobCancelled, JobRun, PermanentFail
 from praxis.knowledge import encoders as index
 from praxis.knowledge.ingestion import embedded_text
 from praxis.knowledge.models import Chunk, Encoder, TunedVector
+from praxis.sentences import Sentence, sentence_of
 from praxis.tuning import encoders, trainer, training_process
 from praxis.tuning.pairs import mine
 from praxis.workbench.golden import settings_changed
@@ -53,9 +53,9 @@ def train_encoder(run: JobRun) -> None:
         _announce(run, encoder, "tuning.failed", {"message": str(failure)})
         raise
     except ModelUnavailable as error:
-        raise Retry(str(error)) from error
+        raise Retry(sentence_of(error)) from error
     except encoders.EncoderRefused as refusal:
-        raise PermanentFailure(str(refusal)) from refusal
+        raise PermanentFailure(sentence_of(refusal)) from refusal
 
 
 def _train(run: JobRun, encoder: Encoder) -> None:
@@ -113,11 +113,14 @@ def _mine(run: JobRun, encoder: Encoder, choices: encoders.Choices) -> None:
     if (found := sum(counts["learnt"].values())) < encoders.FEWEST_PAIRS:
         (encoders.files_of(encoder).directory / "pairs.jsonl").unlink()
         raise PermanentFailure(
-            _(
-                "Only %(found)d pairs of a question and its passage were found; at least %(needed)d "
-                "are needed. Mark more questions in the retrieval workbench, or add documents."
+            Sentence(
+                gettext_noop(
+                    "Only %(found)d pairs of a question and its passage were found; at least "
+                    "%(needed)d are needed. Mark more questions in the retrieval workbench, or add "
+                    "documents."
+                ),
+                {"found": found, "needed": encoders.FEWEST_PAIRS},
             )
-            % {"found": found, "needed": encoders.FEWEST_PAIRS}
         )
 
 
@@ -142,7 +145,9 @@ def index_encoder(run: JobRun) -> None:
     """
     encoder = Encoder.objects.select_related("workspace").get(pk=run.payload["encoder"])
     if encoder.state in (Encoder.State.TRAINING, Encoder.State.RETIRED):
-        raise PermanentFailure(_("The encoder %(name)s is retired.") % {"name": encoder.name})
+        raise PermanentFailure(
+            Sentence(gettext_noop("The encoder %(name)s is retired."), {"name": encoder.name})
+        )
     if encoder.state == Encoder.State.TRAINED:
         with run.transaction():
             index.begin(encoder)
@@ -157,7 +162,7 @@ def index_encoder(run: JobRun) -> None:
         raise
     except ModelUnavailable as error:
         wait = min(FIRST_WAIT_SECONDS * 2 ** (run.job.attempt - 1), LONGEST_WAIT_SECONDS)
-        raise Retry(str(error), after_seconds=wait) from error
+        raise Retry(sentence_of(error), after_seconds=wait) from error
     index.forget_unused(encoder.workspace_id)
     settings_changed(encoder.workspace, by=run.job.created_by)
 
@@ -191,5 +196,7 @@ def _go_over(run: JobRun, encoder: Encoder) -> bool:
     except index.NotKeptUp as error:
         index.forget_unused(encoder.workspace_id)
         raise PermanentFailure(
-            _("The encoder %(name)s was retired meanwhile.") % {"name": encoder.name}
+            Sentence(
+                gettext_noop("The encoder %(name)s was retired meanwhile."), {"name": encoder.name}
+            )
         ) from error

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from modeling.inference.tuned_encoders import EncoderRefused as NotAnEncoder
 from modeling.inference.tuned_encoders import check_encoder
@@ -20,6 +21,7 @@ from praxis.jobs.services import NotAllowedNow, enqueue, request_cancel
 from praxis.knowledge import encoders as index
 from praxis.knowledge import vector_space
 from praxis.knowledge.models import Encoder, TunedVector
+from praxis.sentences import Sentence
 from praxis.tuning.trainer import RunFiles
 from praxis.workbench.golden import settings_changed
 
@@ -46,11 +48,13 @@ def base_folder() -> Path:
         return Path(settings.ENCODER_FOLDER)
     if settings.EMBEDDING_MODEL != ENCODER_NAME:
         raise EncoderRefused(
-            _(
-                "Vectors come from %(model)s, which is not the shipped encoder. Name its "
-                "sentence-transformers folder with PRAXIS_ENCODER to tune it."
+            Sentence(
+                gettext_noop(
+                    "Vectors come from %(model)s, which is not the shipped encoder. Name its "
+                    "sentence-transformers folder with PRAXIS_ENCODER to tune it."
+                ),
+                {"model": settings.EMBEDDING_MODEL},
             )
-            % {"model": settings.EMBEDDING_MODEL}
         )
     try:
         return encoder_folder()
@@ -136,14 +140,21 @@ def verified(folder: Path) -> None:
         check_encoder(folder)
     except NotAnEncoder as error:
         raise EncoderRefused(
-            _("The encoder's files are not what the trainer wrote: %(reason)s.") % {"reason": error}
+            Sentence(
+                gettext_noop("The encoder's files are not what the trainer wrote: %(reason)s."),
+                {"reason": str(error)},
+            )
         ) from error
     width = read_manifest(folder).get("dimension")
     expected = vector_space.width()
     if width != expected:
         raise EncoderRefused(
-            _("The encoder gives vectors of %(width)s numbers; the index holds %(expected)s.")
-            % {"width": width, "expected": expected}
+            Sentence(
+                gettext_noop(
+                    "The encoder gives vectors of %(width)s numbers; the index holds %(expected)s."
+                ),
+                {"width": width, "expected": expected},
+            )
         )
 
 

@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from modeling.weights.assemble import WeightsMissing
@@ -13,6 +12,7 @@ from modeling.weights.manifest import write_json
 from praxis.integrations.events import emit
 from praxis.jobs.registry import job_kind
 from praxis.jobs.running import Interrupted, JobRun, PermanentFailure
+from praxis.sentences import Sentence, sentence_of
 from praxis.tuning import adapters, trainer, training_process
 from praxis.tuning.bases import prepare_training_base, tokenizer_of
 from praxis.tuning.datasets import examine, write_usable_lines
@@ -110,7 +110,10 @@ def _base(run: JobRun) -> Path:
         return prepare_training_base(run.check)
     except WeightsMissing as error:
         raise PermanentFailure(
-            _("The base model cannot be prepared: %(reason)s") % {"reason": error}
+            Sentence(
+                gettext_noop("The base model cannot be prepared: %(reason)s"),
+                {"reason": str(error)},
+            )
         ) from error
 
 
@@ -140,7 +143,7 @@ def _register(run: JobRun, tuning_run: TuningRun) -> Adapter:
     try:
         directory = adapters.place(files.adapter, tuning_run.adapter_name)
     except adapters.AdapterRefused as refusal:
-        raise PermanentFailure(str(refusal)) from refusal
+        raise PermanentFailure(sentence_of(refusal)) from refusal
     with run.transaction():
         tuning_run.result = result
         tuning_run.save(update_fields=["result"])

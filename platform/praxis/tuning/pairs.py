@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import UUID
 
 from django.db.models import F, QuerySet
+from django.utils.translation import gettext_noop
 
 from modeling.retrieval.finetune import Pair, write_pairs
 from praxis.accounts.access import Principal
@@ -312,7 +313,9 @@ def _hard_negatives(one: Mined, principal: Principal) -> list[str]:
 def _search(principal: Principal, query: str) -> list[Found]:
     result = search(principal=principal, query=query, limit=SEARCHED)
     if result.explanation.words_only:
-        raise Retry("The embedding server does not answer; nothing can be mined without it.")
+        raise Retry(
+            gettext_noop("The embedding server does not answer; nothing can be mined without it.")
+        )
     return list(result.found)
 
 

@@ -57,7 +57,7 @@ def run_to_dict(run: TuningRun, figures: dict[str, Any]) -> dict[str, Any]:
         "recipe": run.recipe,
         "state": job.state,
         "stage": job.stage,
-        "message": job.message,
+        "message": str(job.reason),
         "step": job.done,
         "steps": job.total,
         "seconds_left": job.time_left.total_seconds() if job.time_left is not None else None,

@@ -17,6 +17,7 @@ from praxis.jobs.running import (
     Retry,
     WorkerStopping,
 )
+from praxis.sentences import Sentence
 from praxis.tuning import trainer
 
 TRAINING = gettext_noop("Training")
@@ -106,15 +107,18 @@ def _raise_for(exit_code: int, failure: trainer.Failure) -> None:
         raise Retry(_("The training was interrupted and goes on from its last checkpoint."), 5)
     if exit_code < 0:
         raise Retry(
-            _(
-                "The trainer was killed (signal %(signal)d), for example because memory ran out; "
-                "it goes on from its last checkpoint."
+            Sentence(
+                gettext_noop(
+                    "The trainer was killed (signal %(signal)d), for example because memory ran out; "
+                    "it goes on from its last checkpoint."
+                ),
+                {"signal": -exit_code},
             )
-            % {"signal": -exit_code}
         )
-    sentence = _("The training stopped: %(reason)s") % {
-        "reason": failure.message or _("exit code %(code)d, see its log") % {"code": exit_code}
-    }
+    reason = failure.message or Sentence(
+        gettext_noop("exit code %(code)d, see its log"), {"code": exit_code}
+    )
+    sentence = Sentence(gettext_noop("The training stopped: %(reason)s"), {"reason": reason})
     if failure.code in _PASSING_CAUSES:
         raise Retry(sentence)
     raise PermanentFailure(sentence)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.utils import timezone
+from django.utils.translation import override
 
 from praxis.accounts.models import Workspace
 from praxis.jobs import running, services
@@ -101,6 +102,17 @@ def test_a_permanent_failure_keeps_its_sentence(enqueue: Callable[..., Job]) -> 
     assert job.message == "The document is encrypted. Upload it without a password."
 
 
+def test_the_reason_is_told_in_the_language_of_who_reads_it(enqueue: Callable[..., Job]) -> None:
+    job = enqueue("test.broken")
+    with override("zh-hans"):  # whatever the worker speaks
+        run_job(job.pk)
+        assert str(fresh(job).reason) == "发生意外错误（ZeroDivisionError），将重试。"
+        assert fresh(job).to_dict()["message"] == str(fresh(job).reason)
+    assert str(fresh(job).reason) == "An unexpected error (ZeroDivisionError); it is tried again."
+    Job.objects.update(state=JobState.DEAD, finished_at=timezone.now())
+    assert str(services.retry(fresh(job)).reason) == ""
+
+
 def test_retry_waits_and_gives_up_after_the_last_attempt(enqueue: Callable[..., Job]) -> None:
     job = enqueue("test.later")
     run_job(job.pk)
@@ -126,7 +138,7 @@ def test_an_unexpected_error_is_retried_then_given_up_without_its_text(
     run_job(job.pk)
     job = fresh(job)
     assert job.state == JobState.DEAD
-    assert "ZeroDivisionError" in job.message and "secret" not in job.message
+    assert "ZeroDivisionError" in str(job.reason) and "secret" not in str(job.reason)
     assert "secret text" in caplog.text, "the traceback is in the log only"
 
 
@@ -244,7 +256,7 @@ def test_expired_leases_end_as_asked_or_as_counted(enqueue: Callable[..., Job]) 
     assert fresh(cancelled).state == JobState.CANCELLED
     assert fresh(paused).state == JobState.PAUSED
     dead = fresh(used_up)
-    assert dead.state == JobState.DEAD and "5 times" in dead.message
+    assert dead.state == JobState.DEAD and "5 times" in str(dead.reason)
     assert release_expired_leases() == 0
 
 

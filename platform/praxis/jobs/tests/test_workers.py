@@ -215,7 +215,7 @@ def test_a_poisonous_job_is_given_up_while_others_go_on(
     sweep_until(lambda: all(state(job) == JobState.SUCCEEDED for job in others))
     poison.refresh_from_db()
     assert poison.attempt == 2
-    assert "2 times" in poison.message
+    assert "2 times" in str(poison.reason)
 
 
 def test_sigterm_puts_the_job_back_and_the_worker_ends_soon(

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext_noop
+
+from praxis.sentences import Sentence
 
 _SENTENCES = {
     "unknown_format": gettext_noop(
@@ -103,6 +105,6 @@ _SENTENCES = {
 }
 
 
-def sentence(code: str, values: Mapping[str, Any]) -> str:
-    """In the active language. Raises `KeyError` for an unknown code."""
-    return gettext(_SENTENCES[code]) % values
+def sentence(code: str, values: Mapping[str, Any]) -> Sentence:
+    """Raises `KeyError` for an unknown code."""
+    return Sentence(_SENTENCES[code], values)

@@ -23,6 +23,7 @@ from praxis.jobs.running import run_job
 from praxis.jobs.services import request_cancel, retry
 from praxis.jobs.sweeping import sweep
 from praxis.knowledge import imports, sources
+from praxis.knowledge.imports import refused_by
 from praxis.knowledge.models import Corpus, Document, DocumentVersion
 from praxis.knowledge.tests import files
 from praxis.knowledge.tests.test_api import MakeKey, api_of  # noqa: F401  (a fixture)
@@ -35,6 +36,12 @@ def do_import(corpus: Corpus, source: str, value: str) -> Job:
     run_job(job.pk)
     job.refresh_from_db()
     return job
+
+
+def only_reason(job: Job) -> str:
+    """Why the one thing that the import refused was refused."""
+    ((_name, reason),) = refused_by(job)
+    return str(reason)
 
 
 class Site(dict[str, tuple[int, str, bytes]]):
@@ -103,7 +110,7 @@ def test_a_sitemap_brings_the_pages_of_its_host_that_robots_allow(
     site["/sitemap.xml"] = (200, "application/xml", index.encode())
     job = do_import(corpus, "site", f"{site.address}/sitemap.xml")
     assert (job.state, job.cursor["added"], job.done, job.total) == (JobState.SUCCEEDED, 2, 6, 6)
-    reasons = {name.removeprefix(site.address): why for name, why in job.cursor["refused"]}
+    reasons = {name.removeprefix(site.address): str(why) for name, why in refused_by(job)}
     assert set(reasons) == {"/private/c", "/gone", "/picture", "/away"}
     assert "robots.txt forbids" in reasons["/private/c"]
     assert "404" in reasons["/gone"]
@@ -124,7 +131,7 @@ def test_a_sitemap_that_is_none_fails_with_the_cause(
 ) -> None:
     site["/sitemap.xml"] = (200, "application/xml", body)
     job = do_import(corpus, "site", f"{site.address}/sitemap.xml")
-    assert job.state == JobState.FAILED and words in job.message
+    assert job.state == JobState.FAILED and words in str(job.reason)
 
 
 def test_a_broken_robots_file_forbids_all(corpus: Corpus, site: Site) -> None:
@@ -135,7 +142,7 @@ def test_a_broken_robots_file_forbids_all(corpus: Corpus, site: Site) -> None:
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/x", "http://169.254.169.254/latest"])
 def test_addresses_of_the_private_network_are_refused(corpus: Corpus, address: str) -> None:
-    ((_, reason),) = do_import(corpus, "page", address).cursor["refused"]
+    reason = only_reason(do_import(corpus, "page", address))
     assert "private or reserved network" in reason
 
 
@@ -144,7 +151,7 @@ def test_too_large_a_page_is_refused(
 ) -> None:
     monkeypatch.setattr(sources, "MAX_FILE_BYTES", 1_000)
     site["/a"] = (200, "text/plain", b"x" * 1_001)
-    ((_, reason),) = do_import(corpus, "page", f"{site.address}/a").cursor["refused"]
+    reason = only_reason(do_import(corpus, "page", f"{site.address}/a"))
     assert "larger than" in reason
 
 
@@ -214,7 +221,7 @@ def test_an_archive_is_unpacked_file_by_file(
 )
 def test_a_bad_archive_is_refused_as_a_whole(corpus: Corpus, content: bytes, words: str) -> None:
     job = import_zip(corpus, content)
-    assert job.state == JobState.FAILED and words in job.message
+    assert job.state == JobState.FAILED and words in str(job.reason)
     assert not Document.objects.exists()
     retry(job)
     run_job(job.pk)
@@ -229,7 +236,7 @@ def test_a_bad_archive_is_refused_as_a_whole(corpus: Corpus, content: bytes, wor
 def test_links_and_paths_out_of_an_archive_are_refused(
     corpus: Corpus, content: bytes, words: str
 ) -> None:
-    ((_, reason),) = import_zip(corpus, content).cursor["refused"]
+    reason = only_reason(import_zip(corpus, content))
     assert words in reason and not Document.objects.exists()
 
 
@@ -323,7 +330,7 @@ def test_what_is_put_into_the_folder_is_imported_once_and_again_when_it_changes(
 
     (job,) = look()
     assert Document.objects.get().title == "sub/terms"
-    assert job.cursor["refused"] == [["link.txt", "It is a symbolic link, which is not followed."]]
+    assert only_reason(job) == "It is a symbolic link, which is not followed."
     assert look() == [], "nothing has changed"
     put(watched / "sub" / "terms.txt", b"Twenty days.", seconds_ago=30)
     assert len(look()) == 1

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.utils import timezone
+from django.utils.translation import override
 
-from praxis.accounts.models import User, Workspace
+from praxis.accounts.models import Workspace
 from praxis.jobs.models import Job, JobState
 from praxis.jobs.running import JobRun, run_job
 from praxis.jobs.services import request_cancel, retry
@@ -85,7 +86,7 @@ def test_a_refused_file_tells_the_cause_on_version_and_job(add_document: AddDocu
     assert version.state == State.FAILED
     assert version.error.startswith("The PDF has no text layer")
     assert version.job is not None and version.job.state == JobState.FAILED
-    assert version.job.message == version.error
+    assert version.job.reason == version.cause
     assert version.document.current_version is None
 
 
@@ -93,21 +94,14 @@ def test_a_file_of_nothing_is_refused(add_document: AddDocument) -> None:
     assert add_document("a.txt", b" \n\n ").error.startswith("The file holds no text")
 
 
-def test_the_cause_is_told_in_the_language_of_who_uploaded_it(
-    corpus: Corpus, admin: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        ingestion, "sentence", lambda *_: f"said in {ingestion.translation.get_language()}"
-    )
-    admin.language = "zh-hans"
-    admin.save()
-    version = services.add_document(
-        corpus=corpus, title="", file_name="a.pdf", content=files.pdf([]), created_by=admin
-    )
-    assert version.job_id
-    run_job(version.job_id)
-    version.refresh_from_db()
-    assert version.error == "said in zh-hans"
+def test_the_cause_is_told_in_the_language_of_who_reads_it(add_document: AddDocument) -> None:
+    version = add_document("a.jsonl", b'{"a": 1}\n[2]\n')
+    job = job_of(version)
+    with override("zh-hans"):
+        assert str(version.cause) == str(job.reason) == job.to_dict()["message"]
+        assert str(version.cause).startswith("第 2 行不是 JSON 对象")
+        assert version.to_dict()["error"] == str(version.cause)
+    assert str(version.cause).startswith("Line 2 is no JSON object")
 
 
 def test_it_waits_for_the_embedding_server_and_then_goes_on(
@@ -149,7 +143,7 @@ def test_an_encoder_of_another_width_is_named(
     monkeypatch.setattr(ingestion, "embed", lambda texts, bulk: [[0.1] * 768 for _ in texts])
     version = add_document("a.md", files.MARKDOWN)
     assert version.state == State.FAILED
-    assert "768" in version.error and "384" in version.error
+    assert "768" in str(version.cause) and "384" in str(version.cause)
 
 
 def spans_of(version: DocumentVersion) -> list[tuple[int, int, str]]:
@@ -489,7 +483,7 @@ def test_a_document_whose_workers_die_too_often_fails_with_a_webhook(
     assert release_expired_leases() == 1
     version.refresh_from_db()
     assert version.state == State.FAILED and "stopped unexpectedly" in version.error
-    assert told == [("document.failed", version.error)]
+    assert told == [("document.failed", str(version.cause))]
     assert release_expired_leases() == 0 and len(told) == 1
 
 

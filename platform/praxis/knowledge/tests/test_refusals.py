@@ -73,7 +73,7 @@ def test_it_is_refused_with_a_sentence(name: str, content: bytes, code: str) -> 
     refused = refusal(name, content)
     assert refused.code == code
     with override("en"):
-        text = sentence(refused.code, refused.values)
+        text = str(sentence(refused.code, refused.values))
     assert text.endswith(".") and "%(" not in text
 
 

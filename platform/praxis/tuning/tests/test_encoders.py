@@ -162,7 +162,7 @@ def test_too_few_pairs_are_refused_in_a_sentence(
     run_job(encoder.job_id)
     job = Job.objects.get(pk=encoder.job_id)
     assert job.state == JobState.FAILED
-    assert "pairs of a question and its passage were found; at least 16" in job.message
+    assert "pairs of a question and its passage were found; at least 16" in str(job.reason)
     with pytest.raises(encoders.EncoderRefused, match="exists already"):
         encoders.launch(principal=principal, name="poor", choices=encoders.Choices())
 
@@ -494,7 +494,7 @@ def test_a_server_that_is_away_is_waited_for(
     model_server.down()
     run_job(indexing(trained))
     job = Job.objects.get(pk=indexing(trained))
-    assert job.state == JobState.QUEUED and "does not answer" in job.message
+    assert job.state == JobState.QUEUED and "does not answer" in str(job.reason)
     model_server.up()
     Job.objects.filter(pk=job.pk).update(next_attempt_at=job.created_at)
     run_job(job.pk)

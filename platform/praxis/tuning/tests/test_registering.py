@@ -122,8 +122,8 @@ def test_tampered_files_are_refused(trained_run: TuningRun, model_server: ModelS
 
     job = job_after(trained_run)
     assert job.state == JobState.FAILED
-    assert "adapter_model.safetensors" in job.message
-    assert "SHA-256" in job.message
+    assert "adapter_model.safetensors" in str(job.reason)
+    assert "SHA-256" in str(job.reason)
     assert not Adapter.objects.exists()
     assert not model_server.adapters
 

@@ -115,7 +115,7 @@ def test_a_killed_trainer_goes_on_from_its_checkpoint(
     killer.join()
     job = job_of(run)
     assert job.state == JobState.QUEUED
-    assert "killed (signal 9)" in job.message
+    assert "killed (signal 9)" in str(job.reason)
     [(niceness, session)] = seen
     assert niceness == trainer.NICENESS
     assert session != os.getsid(0)
@@ -158,7 +158,7 @@ def test_a_cancelled_and_an_interrupted_run_go_on_where_they_stopped(
     run_job(run.job_id)
     thread.join()
     assert job_of(run).state == JobState.QUEUED
-    assert "goes on from its last checkpoint" in job_of(run).message
+    assert "goes on from its last checkpoint" in str(job_of(run).reason)
     assert did_first_step_once(run)
 
 
@@ -185,4 +185,4 @@ def test_the_cause_of_a_failure_is_told_in_a_sentence(
     run_job(run.job_id)
     job = job_of(run)
     assert job.state == JobState.FAILED
-    assert "no conversation in the data set can be trained on" in job.message
+    assert "no conversation in the data set can be trained on" in str(job.reason)
