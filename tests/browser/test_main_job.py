@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
 from ops.installation import Installation
 
@@ -284,3 +284,31 @@ def test_the_chat_works_by_keyboard_alone(open_page: OpenPage) -> None:
     expect(answers).to_have_count(1, timeout=60_000)
     expect(page.locator("#composer-text")).to_be_focused()
     assert page.locator("[aria-live=polite]").count() == 1
+
+
+def test_a_part_of_a_service_is_removed_when_that_is_confirmed(open_page: OpenPage) -> None:
+    page = open_page("/w/demo/service/shop/")
+    page.get_by_role("button", name="Edit").click()
+    intents = page.locator("#intents li")
+    before = intents.count()
+    remove = intents.last.get_by_role("button", name=re.compile("^Remove "))
+    asked: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        if len(asked) == 2:
+            dialog.accept()
+        else:
+            dialog.dismiss()
+
+    page.on("dialog", answer)
+    remove.focus()
+    page.keyboard.press("Enter")
+    expect(intents).to_have_count(before)
+    intents.last.get_by_role("button", name=re.compile("up$")).click()  # which asks nothing
+    intents.nth(before - 2).get_by_role("button", name=re.compile("^Remove ")).click()
+    expect(intents).to_have_count(before - 1)
+    assert asked[0] == asked[1]
+    assert asked[0].startswith("Remove “")
+    page.get_by_role("button", name="Discard").click()
+    assert len(asked) == 3

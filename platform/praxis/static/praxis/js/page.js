@@ -1,8 +1,8 @@
 // Small behaviours that any page may use, found by their data- attributes.
 
-// <form data-confirm="…">: asks before a destructive act.
+// <form data-confirm="…">, or one button of it: asks before a destructive act.
 document.addEventListener("submit", (event) => {
-  const question = event.target.dataset?.confirm;
+  const question = event.submitter?.dataset.confirm ?? event.target.dataset?.confirm;
   if (question && !window.confirm(question)) event.preventDefault();
 });
 
