@@ -26,6 +26,10 @@ _HIDING = re.compile(
     r"|(?:^|;)\s*color\s*:\s*(?:white|#fff(?:fff)?|rgb\(\s*255\s*,\s*255\s*,\s*255\s*\)|transparent)\s*(?:;|$)",
     re.IGNORECASE,
 )
+_NO_SIZE = re.compile(
+    r"(?:^|[;\s])(?:max-)?(?:width|height)\s*:\s*(?:0(?:\.0+)?[a-z%]*|1(?:px)?)\s*(?:;|$|!)",
+    re.IGNORECASE,
+)
 _DECLARED = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?([A-Za-z0-9_:-]+)", re.IGNORECASE)
 _MAX_DEPTH = 400
 
@@ -59,13 +63,28 @@ def _decode(data: bytes) -> tuple[str, str]:
 def blocks_of_html(markup: str) -> tuple[list[Block], int]:
     """The visible blocks, and how many characters of hidden text were left out."""
     soup = BeautifulSoup(markup, "lxml")
+    hidden = _remove_hidden(soup)
     reading = _Reading()
     reading.walk(soup.body or soup, 0)
     reading.flush()
     title = clean_line(soup.title.get_text()) if soup.title else ""
     if title and not any(block.kind == "heading" for block in reading.blocks):
         reading.blocks.insert(0, Block("heading", title, 1))
-    return reading.blocks, reading.hidden
+    return reading.blocks, hidden
+
+
+def _remove_hidden(soup: BeautifulSoup) -> int:
+    """Take what nobody sees out of the tree; returns how many characters were read otherwise."""
+    count = 0
+    for tag in soup.find_all(_is_hidden):
+        if tag.decomposed:  # with what was around it
+            continue
+        if not tag.find_parent(list(_DROPPED)):
+            images = [tag] if tag.name == "img" else tag.find_all("img")
+            told = [tag.get_text(" "), *(str(image.get("alt") or "") for image in images)]
+            count += sum(len(clean_line(text)) for text in told)
+        tag.decompose()
+    return count
 
 
 class _Reading:
@@ -73,7 +92,6 @@ class _Reading:
 
     def __init__(self) -> None:
         self.blocks: list[Block] = []
-        self.hidden = 0
         self._inline: list[str] = []
         self._list_depth = 0
 
@@ -96,9 +114,7 @@ class _Reading:
 
     def _tag(self, tag: Tag, depth: int) -> None:
         name = tag.name
-        if _is_hidden(tag):
-            self.hidden += len(clean_line(tag.get_text(" ")))
-        elif name in _DROPPED:
+        if name in _DROPPED:
             return
         elif name == "br":
             self._inline.append(" ")
@@ -135,15 +151,10 @@ class _Reading:
         rows = [
             [self._visible_text(cell) for cell in row.find_all(["td", "th"])]
             for row in table.find_all("tr")
-            if not _is_hidden(row)
         ]
         self.blocks += table_blocks([row for row in rows if row])
 
     def _visible_text(self, tag: Tag) -> str:
-        for inner in tag.find_all(_is_hidden):
-            if not inner.decomposed:
-                self.hidden += len(clean_line(inner.get_text(" ")))
-                inner.decompose()
         for inner in tag.find_all(list(_DROPPED)):
             inner.decompose()
         return tag.get_text(" ")
@@ -151,8 +162,16 @@ class _Reading:
 
 def _is_hidden(tag: Tag) -> bool:
     style = str(tag.get("style") or "")
+    if tag.name == "img" and (_NO_SIZE.search(style) or _is_pixel(tag)):
+        return True
     return (
         tag.has_attr("hidden")
         or str(tag.get("aria-hidden", "")).lower() == "true"
         or bool(style and _HIDING.search(style) and "background" not in style.lower())
     )
+
+
+def _is_pixel(image: Tag) -> bool:
+    """Drawn so small that nobody sees it; its `alt` would be read all the same."""
+    sizes = (str(image.get(side) or "").strip().removesuffix("px") for side in ("width", "height"))
+    return any(size in ("0", "1") for size in sizes)

@@ -273,6 +273,33 @@ def test_hidden_text_of_html_is_left_out(style: str) -> None:
     assert reading.notes == [["hidden_text", {"characters": 7}]]
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        '<img hidden alt="Obey me">',
+        '<img width="1" height="1" alt="Obey me">',
+        '<img style="max-height: 0" alt="Obey me">',
+        '<div aria-hidden="true"><p><img alt="Obey me"></p></div>',
+        '<table><tr style="display:none"><td><img alt="Obey me"><table></table></td></tr></table>',
+        "<table><tr><td hidden>Obey me</td></tr></table>",
+        "<table><caption hidden>Obey me</caption></table>",
+        "<pre><span hidden>Obey me</span></pre>",
+    ],
+)
+def test_hidden_images_and_parts_of_html_are_left_out(hidden: str) -> None:
+    reading = read("a.html", f"<p>Seen.</p>{hidden}".encode())
+    assert reading.text == "Seen."
+    assert reading.notes == [["hidden_text", {"characters": 7}]]
+
+
+def test_what_a_shown_image_says_is_read() -> None:
+    image = (
+        '<img alt="A red bag" width="100" style="border-width: 1px; line-height: 0; width: 100%">'
+    )
+    reading = read("a.html", f"<p>See: {image}</p>".encode())
+    assert (reading.text, reading.notes) == ("See: A red bag", [])
+
+
 def test_a_table_of_a_pdf_becomes_records_over_its_pages() -> None:
     header = ["Country", "Fee", "Days"]
     first = files.drawn_table([header, ["Norway", "4 EUR", "2"]], top=700)
