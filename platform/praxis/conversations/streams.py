@@ -15,11 +15,14 @@ from uuid import UUID
 import redis.asyncio
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import connections
+from django.db import connections, transaction
 from django.utils import timezone
 
 from praxis.conversations.models import Message
 from praxis.conversations.redis_connection import redis_client
+from praxis.conversations.serializers import message_event
+from praxis.integrations.events import emit
+from praxis.integrations.replies import send_reply
 
 KEEP_SECONDS = 3600
 RECHECK_SECONDS = 4.0
@@ -94,7 +97,8 @@ def mark_ended(message_id: UUID) -> None:
 def settle(message: Message) -> Message:
     """The message, marked as interrupted when the process that wrote it is gone.
 
-    What had been streamed is kept. Pages and the API call this before they show an answer.
+    What had been streamed is kept, and whoever waits for the answer elsewhere is told. Pages and the
+    API call this before they show an answer.
     """
     if message.status != Message.Status.STREAMING:
         return message
@@ -103,15 +107,20 @@ def settle(message: Message) -> Message:
         return message
     events = join_tokens(written_so_far(message.pk))
     done = {"kind": "done", "outcome": "interrupted", "receipt": {}, "error": ""}
-    marked = Message.objects.filter(pk=message.pk, status=Message.Status.STREAMING).update(
-        status=Message.Status.INTERRUPTED,
-        text=text_of(events),
-        events=[*events, done],
-        finished_at=timezone.now(),
-    )
+    with transaction.atomic():
+        marked = Message.objects.filter(pk=message.pk, status=Message.Status.STREAMING).update(
+            status=Message.Status.INTERRUPTED,
+            text=text_of(events),
+            events=[*events, done],
+            finished_at=timezone.now(),
+        )
+        message.refresh_from_db()
+        if marked:
+            workspace = message.conversation.workspace
+            emit(workspace, "message.completed", subject=message.pk, data=message_event(message))
+            send_reply(message)
     if marked:
         append(message.pk, done)
-    message.refresh_from_db()
     return message
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from praxis.conversations.models import Message
 from praxis.integrations.events import send_to
 from praxis.integrations.models import InboundMessage
@@ -17,10 +19,17 @@ def reply_to_dict(message: Message) -> dict[str, Any]:
         "ai_generated": message.role == Message.Role.ASSISTANT,
         "text": message.text,
         "status": message.status,
-        "error": message.error,
+        "error": _why_cut_off(message),
         "proposals": [one["summary"] for one in message.events_of("action_proposed")],
         "citations": message.citations,
     }
+
+
+def _why_cut_off(message: Message) -> str:
+    """For a program that shows the person nothing but sentences."""
+    if message.status == Message.Status.INTERRUPTED:
+        return _("The answer was interrupted. Your message is kept.")
+    return message.error
 
 
 def send_reply(message: Message) -> None:

@@ -18,6 +18,7 @@ from standardwebhooks import Webhook
 
 from praxis.accounts.access import Principal
 from praxis.accounts.models import User
+from praxis.conversations import streams, turns
 from praxis.conversations.models import Conversation, Message
 from praxis.conversations.tests.conftest import Capture
 from praxis.conversations.tests.conftest import quick as quick
@@ -287,6 +288,37 @@ def test_while_a_person_answers_the_assistant_is_silent(
     quick.enqueue("A new matter.")
     third = accepted(sender.send("Another thing", message_id="m3"))
     assert third["conversation"] != first["conversation"]
+
+
+def test_an_answer_whose_process_died_is_told(
+    receiver: Receiver,
+    quick: ModelServer,
+    no_wait: None,
+    admin: User,
+    principal_of: PrincipalOf,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Capture,
+) -> None:
+    channel, secret, reply_secret = create_channel(
+        principal=principal_of(admin), name="mail", assistant="sample", reply_url=receiver.url
+    )
+    sender = Sender(channel, secret, django_capture_on_commit_callbacks)
+    monkeypatch.setattr(turns, "start", lambda **_: True)  # the process dies with the turn begun
+    accepted(sender.send("Hi"))
+    answer = Message.objects.get(role="assistant")
+    streams.append(answer.pk, {"kind": "token", "text": "Half an "}, first=True)
+    assert streams.sweep_interrupted() == 0
+    with time_machine.travel(timezone.now() + timedelta(minutes=1)):
+        assert [streams.sweep_interrupted(), streams.sweep_interrupted()] == [1, 0]
+        send_all()
+        ((headers, body),) = receiver.received
+        told = Webhook(reply_secret).verify(body, headers)["data"]
+    assert (told["sender"], told["owner"]) == ("+49 1", "assistant")
+    assert (told["reply"]["message"], told["reply"]["text"]) == (str(answer.pk), "Half an ")
+    assert told["reply"]["status"] == "interrupted"
+    assert told["reply"]["error"] == "The answer was interrupted. Your message is kept."
+    again = accepted(sender.send("Hi"))
+    assert again["reply"] == told["reply"]
 
 
 def test_replies_go_to_their_own_channel_alone(
