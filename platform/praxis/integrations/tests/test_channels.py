@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from types import SimpleNamespace
 from typing import Any
 
@@ -343,21 +344,27 @@ def test_too_many_messages_are_refused_for_a_while(
 
 @pytest.mark.django_db(transaction=True)
 def test_of_duplicates_at_once_one_has_an_effect(
-    channel: InboundChannel, quick: ModelServer
+    channel: InboundChannel, quick: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """5 parallel copies of each of 20 messages, of senders who begin at the same moment."""
+    """5 parallel copies of each of 200 messages, of senders who begin at the same moment."""
+    monkeypatch.setattr(channels, "MESSAGES_PER_MINUTE", 1000)
 
-    def deliver(number: int) -> None:
+    def deliver(number: int) -> bool:
         body = json.dumps({"sender": f"s{number}", "text": "hand over"}).encode()
-        try:
-            receive(channel, f"m{number}", body)
-        finally:
-            connections.close_all()
+        return receive(channel, f"m{number}", body).is_new
 
+    def close_connections() -> None:
+        together.wait()
+        connections.close_all()
+
+    together = Barrier(10)
     with ThreadPoolExecutor(10) as threads:
-        list(threads.map(deliver, [number for number in range(20) for _copy in range(5)]))
-    assert Message.objects.filter(role="user").count() == 20
-    assert InboundMessage.objects.count() == Conversation.objects.count() == 20
+        new = list(threads.map(deliver, [number for number in range(200) for _copy in range(5)]))
+        for closed in [threads.submit(close_connections) for _thread in range(10)]:
+            closed.result()
+    assert new.count(True) == 200
+    assert Message.objects.filter(role="user").count() == 200
+    assert InboundMessage.objects.count() == Conversation.objects.count() == 200
 
 
 def test_administrators_set_channels_up(
