@@ -284,6 +284,38 @@ def test_the_chat_works_by_keyboard_alone(open_page: OpenPage) -> None:
     expect(answers).to_have_count(1, timeout=60_000)
     expect(page.locator("#composer-text")).to_be_focused()
     assert page.locator("[aria-live=polite]").count() == 1
+    for opener in ("Edit", "Correct this answer"):
+        summary = page.locator("#transcript summary", has_text=opener)
+        opened = page.locator("details[open]", has=page.locator("summary", has_text=opener))
+        summary.focus()
+        page.keyboard.press("Enter")
+        expect(opened).to_have_count(1)
+        page.keyboard.press("Tab")
+        page.keyboard.press("Escape")
+        expect(opened).to_have_count(0)
+        expect(summary).to_be_focused()
+
+
+def test_escape_closes_a_menu_and_leaves_the_answer_alone(open_page: OpenPage) -> None:
+    page = open_page("/")
+    talk_to(page, "Legal")
+    page.locator("#transcript").evaluate(
+        """transcript => {
+            const stop = document.createElement("button");
+            stop.dataset.stop = "";
+            stop.onclick = () => { stop.textContent = "pressed"; };
+            transcript.append(stop);
+        }"""
+    )
+    menu = page.locator(".site-tools details.menu")
+    menu.locator("summary").click()
+    expect(menu).to_have_attribute("open", "")
+    page.keyboard.press("Escape")
+    expect(menu).not_to_have_attribute("open", "")
+    expect(menu.locator("summary")).to_be_focused()
+    expect(page.locator("[data-stop]")).to_be_empty()
+    page.keyboard.press("Escape")
+    expect(page.locator("[data-stop]")).to_have_text("pressed")
 
 
 def test_a_part_of_a_service_is_removed_when_that_is_confirmed(open_page: OpenPage) -> None:

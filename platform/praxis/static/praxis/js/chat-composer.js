@@ -40,6 +40,6 @@ if (form) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || document.querySelector("dialog[open], details.menu[open], [popover]:popover-open")) return;
+  if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open], [popover]:popover-open")) return;
   document.querySelector("[data-stop]")?.click();
 });

@@ -29,12 +29,16 @@ document.addEventListener("click", (event) => {
   if (closer) closer.closest("dialog").close();
 });
 
-// <details class="menu">: closes with Escape and on a click elsewhere.
+// Escape closes every <details class="menu">, which a click elsewhere closes too, and the
+// <details data-escape> that the focus is in. What is typed there stays.
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape") return;
-  for (const menu of document.querySelectorAll("details.menu[open]")) {
-    menu.open = false;
-    menu.querySelector("summary").focus();
+  if (event.key !== "Escape" || event.isComposing || document.querySelector("dialog[open]")) return;
+  const menus = document.querySelectorAll("details.menu[open]");
+  const around = event.target.closest?.("details[data-escape][open]");
+  for (const opened of menus.length ? menus : around ? [around] : []) {
+    opened.open = false;
+    opened.querySelector("summary").focus();
+    event.preventDefault(); // so that it ends nothing else, such as the answer being written
   }
 });
 document.addEventListener("click", (event) => {
