@@ -172,31 +172,9 @@ def _apply_report(version: DatasetVersion, tokenizer: ChatTokenizer) -> None:
             for problem, excerpt in zip(report.problems, excerpts, strict=True)
         ],
     }
-    if report.usable_lines:
-        version.state, version.message = DatasetVersion.State.READY, ""
-    else:
-        version.state = DatasetVersion.State.UNUSABLE
-        version.message = _why_unusable(report)
-
-
-def _why_unusable(report: doctor.Report) -> str:
-    if not report.lines:
-        return _("The file has no lines. Write one conversation on each line.")
-    errors: dict[str, Problem] = {}
-    for problem in report.problems:
-        if problem.severity == "error":
-            errors.setdefault(problem.code, problem)
-    code = max(errors, key=lambda one: report.codes[one])
-    example, count = errors[code], report.codes[code]
-    return _(
-        "None of the %(rows)d lines can be used. The most frequent problem (%(count)d times), "
-        "first on line %(line)d: %(message)s"
-    ) % {
-        "rows": report.lines,
-        "count": count,
-        "line": example.line,
-        "message": sentence(code, example.parameters),
-    }
+    version.state = (
+        DatasetVersion.State.READY if report.usable_lines else DatasetVersion.State.UNUSABLE
+    )
 
 
 @contextmanager
@@ -248,6 +226,29 @@ def sentence(code: str, parameters: dict[str, Any]) -> str:
     """What is wrong, in the reader's language."""
     known = defaultdict(lambda: "…", parameters)
     return _(MESSAGES[code]).format_map(known)
+
+
+def why_unusable(version: DatasetVersion) -> str:
+    """A sentence from the report; empty for a version that can be used or is examined yet."""
+    if version.state != DatasetVersion.State.UNUSABLE:
+        return ""
+    if not version.rows:
+        return _("The file has no lines. Write one conversation on each line.")
+    errors: dict[str, dict[str, Any]] = {}
+    for problem in version.report["problems"]:
+        if problem["severity"] == "error":
+            errors.setdefault(problem["code"], problem)
+    counts = version.report["codes"]
+    code = max(errors, key=lambda one: counts[one])
+    return _(
+        "None of the %(rows)d lines can be used. The most frequent problem (%(count)d times), "
+        "first on line %(line)d: %(message)s"
+    ) % {
+        "rows": version.rows,
+        "count": counts[code],
+        "line": errors[code]["line"],
+        "message": sentence(code, errors[code]["parameters"]),
+    }
 
 
 def problem_for_people(problem: dict[str, Any]) -> dict[str, Any]:

@@ -77,8 +77,6 @@ class DatasetVersion(models.Model):
     size = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64)
     state = models.CharField(max_length=10, choices=State.choices, default=State.EXAMINING)
-    message = models.TextField(blank=True)
-    """Why it is unusable, in a sentence."""
     job = models.OneToOneField("jobs.Job", models.SET_NULL, null=True, blank=True, related_name="+")
     """The examination, where the file was too large to examine during the upload."""
     report = models.JSONField(default=dict, blank=True)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from praxis.tuning.datasets import problem_for_people
+from praxis.tuning.datasets import problem_for_people, why_unusable
 from praxis.tuning.models import Adapter, Dataset, DatasetVersion, TuningRun
 
 
@@ -29,7 +29,7 @@ def version_to_dict(version: DatasetVersion, *, report: bool = False) -> dict[st
         "size": version.size,
         "sha256": version.sha256,
         "state": version.state,
-        "message": version.message,
+        "message": why_unusable(version),
         "rows": version.rows,
         "usable_rows": version.usable_rows,
         "tokens": version.tokens,

@@ -176,6 +176,7 @@ def version(request: HttpRequest, workspace: str, version_id: UUID) -> HttpRespo
         {
             "principal": principal,
             "version": shown,
+            "why_unusable": data.why_unusable(shown),
             "problems": problems,
             "rows": [data.problem_for_people(problem) for problem in problems],
             "totals": data.totals_for_people(shown.report),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils.translation import override
 
 from modeling.training.tests.conftest import conversation
 from praxis.accounts.access import Principal
@@ -81,6 +82,10 @@ def test_a_file_without_a_usable_line_gets_one_clear_sentence(
     assert sentence in page.content.decode()
     version = DatasetVersion.objects.get()
     assert version.state == "unusable"
+    with override("zh-hans"):
+        assert "行均不可用" in datasets.why_unusable(version), (
+            "whatever the one who uploaded it speaks"
+        )
     assert reverse("tuning:usable_lines", args=[workspace.slug, version.pk]) not in str(
         page.content
     )
