@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -153,6 +155,30 @@ def test_too_large_a_page_is_refused(
     site["/a"] = (200, "text/plain", b"x" * 1_001)
     reason = only_reason(do_import(corpus, "page", f"{site.address}/a"))
     assert "larger than" in reason
+
+
+def test_what_was_refused_is_told_in_the_language_of_who_reads_it(
+    corpus: Corpus,
+    site: Site,
+    admin: User,
+    client_for: Callable[[User], Client],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sources, "MAX_FILE_BYTES", 1 << 20)
+    site["/a"] = (200, "text/plain", b"x" * ((1 << 20) + 1))
+    job = do_import(corpus, "page", f"{site.address}/a")
+    before = ["old.txt", "Said in a version before."]
+    Job.objects.filter(pk=job.pk).update(
+        cursor={**job.cursor, "refused": [before, *job.cursor["refused"]]}
+    )
+    client = client_for(admin)
+    for language, said in (("en", "It is larger than 1 MB."), ("zh-hans", "它大于 1 MB。")):
+        client.cookies["django_language"] = language
+        for name in ("corpus", "import_rows"):
+            address = reverse(f"knowledge:{name}", args=[corpus.workspace.slug, corpus.pk])
+            page = client.get(address).content.decode()
+            assert said in page
+            assert "Said in a version before." in page
 
 
 # Archives.
