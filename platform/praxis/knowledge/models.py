@@ -425,7 +425,7 @@ class VectorSpace(models.Model):
     name = models.CharField(max_length=200)
     width = models.PositiveIntegerField()
     probe = ArrayField(models.FloatField())
-    """What it makes of `vector_space.SENTENCE`."""
+    """What it makes of `vector_space.PROBED`."""
     next_probe = ArrayField(models.FloatField(), null=True, blank=True)
     """The same of the encoder that every passage is being embedded by anew."""
 

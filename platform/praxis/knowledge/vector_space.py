@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Q
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from praxis.assistants.language_model import embed
 from praxis.jobs.running import PermanentFailure
@@ -27,8 +27,9 @@ from praxis.knowledge.models import (
     EncoderSwitch,
     VectorSpace,
 )
+from praxis.sentences import Sentence
 
-SENTENCE = (
+PROBED = (
     "How long may an opened bottle of the medicine be kept in the fridge? 药品开封后可以保存多久？"
 )
 SAME_COSINE = 0.97
@@ -70,12 +71,14 @@ def check() -> None:
     if made_by is None or not is_same(made_by.probe, probe):
         if made_by is not None and Chunk.objects.exists():
             raise OtherEncoder(
-                _(
-                    "The passages were embedded by %(before)s; %(now)s is configured, whose vectors "
-                    "don't compare with theirs. Configure the former again, or run "
-                    "“manage.py change_encoder”, which embeds every passage anew."
+                Sentence(
+                    gettext_noop(
+                        "The passages were embedded by %(before)s; %(now)s is configured, whose vectors "
+                        "don't compare with theirs. Configure the former again, or run "
+                        "“manage.py change_encoder”, which embeds every passage anew."
+                    ),
+                    {"before": made_by.name, "now": settings.EMBEDDING_MODEL},
                 )
-                % {"before": made_by.name, "now": settings.EMBEDDING_MODEL}
             )
         _set_up(probe)
     _believed_until = time.monotonic() + BELIEVED_SECONDS
@@ -86,20 +89,26 @@ def check_width(vectors: Sequence[Sequence[float]]) -> None:
     expected = width()
     if found := next((len(each) for each in vectors if len(each) != expected), None):
         raise OtherEncoder(
-            _(
-                "The encoder %(name)s gives vectors of %(width)s numbers; the index holds "
-                "%(expected)s. Configure another one, or run “manage.py change_encoder”."
+            Sentence(
+                gettext_noop(
+                    "The encoder %(name)s gives vectors of %(width)s numbers; the index holds "
+                    "%(expected)s. Configure another one, or run “manage.py change_encoder”."
+                ),
+                {"name": settings.EMBEDDING_MODEL, "width": found, "expected": expected},
             )
-            % {"name": settings.EMBEDDING_MODEL, "width": found, "expected": expected}
         )
 
 
 def probed() -> list[float]:
-    (probe,) = embed([SENTENCE])
+    (probe,) = embed([PROBED])
     if len(probe) > MOST_NUMBERS:
         raise OtherEncoder(
-            _("The encoder %(name)s gives vectors of %(width)s numbers; at most %(most)s fit.")
-            % {"name": settings.EMBEDDING_MODEL, "width": len(probe), "most": MOST_NUMBERS}
+            Sentence(
+                gettext_noop(
+                    "The encoder %(name)s gives vectors of %(width)s numbers; at most %(most)s fit."
+                ),
+                {"name": settings.EMBEDDING_MODEL, "width": len(probe), "most": MOST_NUMBERS},
+            )
         )
     return probe
 

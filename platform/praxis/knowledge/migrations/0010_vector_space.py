@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('knowledge', '0008_encoders_of_workspaces'),
+        ('knowledge', '0009_values_of_errors'),
     ]
 
     operations = [
