@@ -190,9 +190,9 @@ class DocumentVersion(models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     job = models.ForeignKey(Job, models.SET_NULL, null=True, blank=True, related_name="+")
     error = models.TextField(blank=True)
-    """Why reading failed. English, and with places for `error_values`; `cause` says it."""
+    """Why reading failed and what to do, for the person who uploaded it: English, with places for
+    `error_values`. `cause` says it in the reader's language."""
     error_values = models.JSONField(default=dict, blank=True)
-    """Why it failed and what to do, as a sentence for the person who uploaded it."""
     created_at = models.DateTimeField(auto_now_add=True)
     ready_at = models.DateTimeField(null=True, blank=True)
 

@@ -82,7 +82,7 @@ def test_passages_are_embedded_anew(
     assert [each.text for each in by_words.found] == [before.text]
     refused = add_document("b.md", TRAVEL)
     assert refused.state == DocumentVersion.State.FAILED
-    assert "manage.py change_encoder" in refused.error
+    assert "manage.py change_encoder" in str(refused.cause)
 
     assert "1 of 1 passages embedded" in change()
     after = Chunk.objects.get()
@@ -91,7 +91,7 @@ def test_passages_are_embedded_anew(
     assert not found.explanation.words_only
     assert [each.text for each in found.found] == [before.text]
     added = add_document("c.md", TRAVEL + " Always.")
-    assert added.state == DocumentVersion.State.READY, added.error
+    assert added.state == DocumentVersion.State.READY, added.cause
     assert "nothing was changed" in change()
 
 
@@ -155,6 +155,6 @@ def test_a_vector_that_no_index_takes_is_refused(
     model_server.width = vector_space.MOST_NUMBERS + 1
     refused = add_document("a.md", OPENED)
     assert refused.state == DocumentVersion.State.FAILED
-    assert "at most 4000 fit" in refused.error
+    assert "at most 4000 fit" in str(refused.cause)
     with pytest.raises(CommandError, match="at most 4000 fit"):
         change()
