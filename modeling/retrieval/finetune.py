@@ -26,8 +26,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +65,8 @@ _SCALE = 20.0
 _AT_ONCE = 8
 """Texts whose activations are in memory at the same time."""
 _WARM_UP = 0.1
+
+R = TypeVar("R")
 
 
 class TooFewPairs(TrainingError):
@@ -323,11 +326,6 @@ class Run:
         return value
 
     def save(self) -> None:
-        optimizer = {
-            f"{number}.{name}": value if value.dim() else value.reshape(1)
-            for number, state in self.optimizer.state_dict()["state"].items()
-            for name, value in state.items()
-        }
         checkpoint.save(
             self.recipe.output / CHECKPOINTS,
             checkpoint.Snapshot(
@@ -335,7 +333,7 @@ class Run:
                 trained={
                     name: weight.contiguous() for name, weight in self.model.state_dict().items()
                 },
-                optimizer=optimizer,
+                optimizer=checkpoint.tensors_of(self.optimizer),
                 rng={"torch": torch.get_rng_state()},
                 state={
                     "identity": self._identity(),
@@ -354,12 +352,7 @@ class Run:
                 "other pairs; use an empty output directory"
             )
         self.model.load_state_dict(snapshot.trained)
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in snapshot.optimizer.items():
-            number, _, name = key.partition(".")
-            state.setdefault(int(number), {})[name] = value.reshape(()) if name == "step" else value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        checkpoint.restore_optimizer(self.optimizer, snapshot.optimizer)
         torch.set_rng_state(snapshot.rng["torch"])
         self.step, self.seconds = snapshot.step, snapshot.state["seconds"]
         self.last_loss = snapshot.state["loss"]
@@ -378,6 +371,15 @@ class Run:
         ]
 
 
+class Measured(Protocol):
+    """Where a run is."""
+
+    step: int
+    steps: int
+    seconds: float
+    last_loss: float | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Journal:
     """What the worker reads: where the run is, and a line for each step."""
@@ -390,7 +392,7 @@ class Journal:
             {"phase": phase, "message": message, "code": code, "at": time.time()},
         )
 
-    def measured(self, run: Run, rate: float) -> None:
+    def measured(self, run: Measured, rate: float) -> None:
         line = {
             "step": run.step,
             "steps": run.steps,
@@ -463,11 +465,15 @@ def train(recipe: EncoderRecipe, *, should_stop: Callable[[], bool], journal: Jo
     return True
 
 
-def write_encoder(model: SentenceTransformer, folder: Path) -> None:
-    """The model's files with a manifest, whole or not at all."""
+def write_encoder(
+    model: SentenceTransformer, folder: Path, *, beside: Callable[[Path], None] | None = None
+) -> None:
+    """The model's files with a manifest, whole or not at all; `beside` writes more into the folder."""
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(str(part), create_model_card=False, safe_serialization=True)
+    if beside:
+        beside(part)
     names = sorted(str(path.relative_to(part)) for path in part.rglob("*") if path.is_file())
     write_manifest(part, names, dimension=model.get_embedding_dimension())
     shutil.rmtree(folder, ignore_errors=True)
@@ -476,16 +482,26 @@ def write_encoder(model: SentenceTransformer, folder: Path) -> None:
 
 def execute(recipe: EncoderRecipe) -> int:
     """Run a recipe to its end, its interruption or its failure; returns the exit code."""
-    recipe.output.mkdir(parents=True, exist_ok=True)
-    stop = Stop(recipe.output)
-    journal = Journal(output=recipe.output)
-    with lock(recipe.output):
+    return to_its_end(recipe.output, partial(train, recipe))
+
+
+class Train(Protocol):
+    def __call__(self, *, should_stop: Callable[[], bool], journal: Journal) -> bool:
+        """False if it was stopped in between."""
+
+
+def to_its_end(output: Path, train_there: Train) -> int:
+    """Let it write into `output`, until its end, its interruption or its failure; the exit code."""
+    output.mkdir(parents=True, exist_ok=True)
+    stop = Stop(output)
+    journal = Journal(output=output)
+    with lock(output):
         stop.listen()
-        if (recipe.output / RESULT).is_file():
+        if (output / RESULT).is_file():
             journal.phase("done", "the encoder was already complete")
             return EXIT_DONE
         try:
-            if train(recipe, should_stop=stop.asked, journal=journal):
+            if train_there(should_stop=stop.asked, journal=journal):
                 journal.phase("done")
                 return EXIT_DONE
         except Exception as error:
@@ -503,19 +519,29 @@ def execute(recipe: EncoderRecipe) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m modeling.retrieval.finetune")
-    parser.add_argument("--recipe", type=Path, required=True, help="an EncoderRecipe as JSON")
+    return run_from(arguments, "modeling.retrieval.finetune", EncoderRecipe.from_json, execute)
+
+
+def run_from(
+    arguments: Sequence[str] | None,
+    module: str,
+    read: Callable[[str], R],
+    run: Callable[[R], int],
+) -> int:
+    """The command line of a trainer: a recipe in, an exit code out."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}")
+    parser.add_argument("--recipe", type=Path, required=True, help="the recipe as JSON")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
     disable_progress_bar()
     try:
-        recipe = EncoderRecipe.from_json(options.recipe.read_text("utf-8"))
+        recipe = read(options.recipe.read_text("utf-8"))
     except (OSError, ValueError, TypeError) as error:
         sys.stderr.write(f"the recipe {options.recipe} cannot be used: {error}\n")
         return EXIT_FAILED
     try:
-        return execute(recipe)
+        return run(recipe)
     except AlreadyRunning as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_LOCKED

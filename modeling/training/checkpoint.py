@@ -122,6 +122,25 @@ def load(path: Path) -> Snapshot:
     )
 
 
+def tensors_of(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The state of an optimiser whose parameters are always the same, in the same order."""
+    return {
+        f"{number}.{name}": value if value.dim() else value.reshape(1)
+        for number, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    """Undo `tensors_of`."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = value.reshape(()) if name == "step" else value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
 def latest_complete(directory: Path) -> Path | None:
     """The newest checkpoint whose every byte is as recorded.
 
