@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
@@ -12,12 +12,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, override
 
-from apps.customer_service import actions, routing
+from apps.customer_service import actions, routing, second_stage
 from apps.customer_service.corrections import example_of
 from apps.customer_service.demo import seed
 from apps.customer_service.endpoints import endpoint_of
 from apps.customer_service.intent_corrections import corrected_intents
-from apps.customer_service.intents import Choose, IntentIndex, choose_intent, rank
+from apps.customer_service.intents import Choose, IntentIndex, choose_intent, label, rank
 from apps.customer_service.meaning import nearest_value
 from apps.customer_service.model_tracker import ANSWER_TOKENS, hear
 from apps.customer_service.models import ServiceDefinition
@@ -199,6 +199,7 @@ class _Embedding:
         self.confidence: dict[str, float] = {}
         """Of the intents that it decided for."""
         self.indexes = {int(key): _index(int(key), turn.workspace_id) for key in offered}
+        self.second = second_stage.in_use(turn.workspace_id)
         self.vectors: dict[str, list[float]] = {}
         """Of this turn's words: a clause is ranked in its service and among all of them."""
 
@@ -210,21 +211,42 @@ class _Embedding:
             return choose_intent(text, intents, complete=partial(_complete, self.turn))
 
         ranking = self._rank(
-            self.indexes[definition_id], text, evidence, choose if _model_can_read() else None
+            self.indexes[definition_id],
+            text,
+            evidence,
+            lambda intent: label(service.name, intent),
+            choose if _model_can_read() else None,
         )
         if ranking.decided and ranking.confidence is not None:
             self.confidence[ranking.decided] = round(ranking.confidence, 3)
         return ranking
 
     def rank_all(self, text: str, evidence: frozenset[str]) -> Ranking:
-        return self._rank(_joined(self.indexes), text, evidence, None)
+        def named(among_all: str) -> str:
+            key, _space, intent = among_all.partition(" ")
+            return label(_service(int(key)).name, intent)
+
+        return self._rank(_joined(self.indexes), text, evidence, named, None)
 
     def _rank(
-        self, index: IntentIndex, text: str, evidence: frozenset[str], choose: Choose | None
+        self,
+        index: IntentIndex,
+        text: str,
+        evidence: frozenset[str],
+        named: Callable[[str], str],
+        choose: Choose | None,
     ) -> Ranking:
+        second = partial(self.second.look_again, named=named) if self.second else None
         if not self.failed:
             try:
-                return rank(index, text, embed=self._embed, evidence=evidence, choose=choose)
+                return rank(
+                    index,
+                    text,
+                    embed=self._embed,
+                    evidence=evidence,
+                    second=second,
+                    choose=choose,
+                )
             except ModelUnavailable:
                 self.failed = True
         return rank(index, text, embed=None, evidence=evidence)

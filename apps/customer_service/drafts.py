@@ -18,7 +18,7 @@ from praxis.accounts.models import Role, Workspace
 from praxis.sentences import Sentence
 
 Definition = dict[str, Any]
-RESERVED = ("new", "import")
+RESERVED = ("new", "import", "intents")
 """Names that are addresses of pages."""
 
 

@@ -2,7 +2,9 @@
 
 First a classifier of the sentence embedding and the words, trained in milliseconds on the
 definition's samples and on what people put right: it says how sure it is, and what is like no
-sample is out of scope. Where it is unsure, the language model may choose among the top few.
+sample is out of scope. Where it is unsure, an encoder tuned on the same samples is asked as well if
+the workspace has one (`second_stage.py`), and if both are unsure, the language model may choose among
+the top few.
 Without an embedding server the words alone rank.
 """
 
@@ -22,15 +24,16 @@ from apps.customer_service.schema import Intent, Service
 from apps.customer_service.tracker import Ranking
 from apps.customer_service.values import without_times
 from modeling.intents.classifier import OUT_OF_SCOPE, Floats, IntentClassifier, Prediction
+from modeling.intents.head import SURE
 
 Embed = Callable[[Sequence[str]], list[list[float]]]
 Complete = Callable[[Sequence[Mapping[str, str]], Mapping[str, Any]], str]
 """`complete(messages, json_schema)`: the model's answer, which has the schema's form."""
 Choose = Callable[[str, Sequence[str]], str]
 """`choose(text, names)`: the model's pick, or "" for none of them."""
+Second = Callable[[str, Mapping[str, float]], Mapping[str, float]]
+"""`second(text, probabilities)`: those of both stages together, likeliest first."""
 
-SURE = 0.8
-"""From this probability on, the classifier alone decides."""
 STRONG = 0.9
 STRONG_SCORE = 1.6
 """Sure enough to interrupt a task: from that probability on, so many times the score of the scope."""
@@ -151,8 +154,13 @@ class IntentIndex:
         return replace(IntentIndex.of(service, corrections), _vectors=dict(self._vectors))
 
 
+def is_foreign(text: str) -> bool:
+    """Whether the shipped encoder, which reads English, can't tell it apart."""
+    return bool(_FOREIGN.search(text))
+
+
 def _words(text: str) -> set[str]:
-    if not _FOREIGN.search(text):
+    if not is_foreign(text):
         return telling_words(text)
     return telling_words(_CHINESE_FILLER.sub("", without_times(text)))
 
@@ -171,23 +179,26 @@ def rank(
     *,
     embed: Embed | None,
     evidence: Collection[str] = (),
+    second: Second | None = None,
     choose: Choose | None = None,
 ) -> Ranking:
     """The intents that the text may speak of.
 
-    `evidence` names those of whose slots the text gives values. `choose` is asked when neither the
-    embedding nor the words decide; without `embed` the words decide alone.
+    `evidence` names those of whose slots the text gives values. `second` is asked where the classifier
+    is unsure, `choose` where both are; without `embed` the words decide alone.
     """
     lexical = index.by_words(text)
     lexical = {name: score + EVIDENCE * (name in evidence) for name, score in lexical.items()}
-    if embed is None or _FOREIGN.search(text):
-        return _rank_by_words(lexical, foreign=bool(_FOREIGN.search(text)))
+    if embed is None or is_foreign(text):
+        return _rank_by_words(lexical, foreign=is_foreign(text))
     said = index.by_meaning(text, embed, evidence)
     scored = _sorted(dict(said.scores))
     ranking = Ranking(scope=said.threshold, confidence=said.confidence)
     if not said.in_scope:
         return ranking
-    ranking = replace(ranking, scored=scored)
+    if second and said.confidence < SURE:
+        said = replace(said, probabilities=second(text, said.probabilities))
+    ranking = replace(ranking, scored=scored, confidence=said.confidence)
     if said.confidence >= SURE:
         strong = said.confidence >= STRONG and said.score >= STRONG_SCORE * said.threshold
         return replace(ranking, decided=said.label, strong=strong)

@@ -1,5 +1,6 @@
 """Service definitions, version by version, with the endpoint that does what they promise."""
 
+import uuid
 from typing import Any
 
 from django.db import models, transaction
@@ -8,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.customer_service.schema import Service, parse_service
 from praxis.accounts.models import User, Workspace
+from praxis.jobs.models import Job
 from praxis.sealing import seal, unseal
 from praxis.sentences import Sentence, from_json
 
@@ -115,6 +117,53 @@ class ServiceDraft(models.Model):
     @secret.setter
     def secret(self, value: str) -> None:
         self.secret_encrypted = seal(value) if value else b""
+
+
+class IntentModel(models.Model):
+    """A second stage of telling intents apart, tuned on a workspace's samples; see `second_stage`."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="intent_models")
+    job = models.ForeignKey(Job, models.SET_NULL, null=True, blank=True, related_name="+")
+    base = models.CharField(max_length=200)
+    """The encoder that it was tuned from."""
+    result = models.JSONField(default=dict, blank=True)
+    """What the trainer wrote at its end; empty before."""
+    sha256 = models.CharField(max_length=64, blank=True)
+    """Of the encoder's MANIFEST.json; empty before it is trained."""
+    in_use = models.BooleanField(default=False)
+    created_by = models.ForeignKey(
+        User, models.SET_NULL, null=True, blank=True, related_name="intent_models"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace"], condition=Q(in_use=True), name="one_intent_model_in_use"
+            ),
+            models.CheckConstraint(
+                condition=Q(in_use=False) | ~Q(sha256=""), name="intent_model_in_use_is_trained"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"intents of {self.workspace_id}, {self.created_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def served_name(self) -> str:
+        """The `model` of a request, and the name of its folder."""
+        return f"{self.workspace.slug}.intents-{self.pk.hex}"
+
+    @staticmethod
+    def switch(workspace: Workspace, model: "IntentModel | None") -> None:
+        """Let it be the one in use (None: none is). Call it in a transaction."""
+        # Locks every row, so that two people who switch at once do it one by one.
+        models = IntentModel.objects.select_for_update().filter(workspace=workspace)
+        list(models.values_list("pk", flat=True))
+        models.filter(in_use=True).update(in_use=False)
+        if model is not None:
+            models.filter(pk=model.pk).update(in_use=True)
 
 
 def save_version(

@@ -1,18 +1,20 @@
 """Services of a workspace: list, versions with what changed, export, putting a version into use."""
 
 import json
+from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
+from apps.customer_service import second_stage
 from apps.customer_service.access import get_definition
 from apps.customer_service.comparison import differences
-from apps.customer_service.models import ServiceDefinition, ServiceDraft
-from praxis.accounts.access import enter_workspace, record
+from apps.customer_service.models import IntentModel, ServiceDefinition, ServiceDraft
+from praxis.accounts.access import Principal, enter_workspace, record
 from praxis.accounts.models import Role
 
 
@@ -44,8 +46,56 @@ def service_list(request: HttpRequest, workspace: str) -> HttpResponse:
         "rows": rows,
         "new_drafts": [draft for name, draft in drafts.items() if name not in newest],
         "may_edit": principal.may(Role.ADMIN),
+        "second_stages": _second_stages(principal)
+        if newest and principal.may(Role.ADMIN)
+        else None,
     }
     return render(request, "customer_service/services.html", context)
+
+
+def _second_stages(principal: Principal) -> dict[str, object]:
+    models = list(
+        IntentModel.objects.filter(workspace=principal.workspace)
+        .select_related("job__workspace", "created_by")
+        .order_by("-created_at", "pk")
+    )
+    trained = [model for model in models if model.sha256]
+    return {
+        "trained": trained,
+        "job": next((model.job for model in models if not model.sha256), None),
+        "in_use": next((model for model in trained if model.in_use), None),
+    }
+
+
+@login_required
+@require_POST
+def intents_train(request: HttpRequest, workspace: str) -> HttpResponse:
+    """Train the second stage on the samples of all services in use."""
+    principal = enter_workspace(request, workspace, role=Role.ADMIN)
+    try:
+        second_stage.launch(principal=principal)
+    except second_stage.SecondStageRefused as refusal:
+        messages.error(request, str(refusal))
+    return redirect("customer_service:services", workspace=workspace)
+
+
+@login_required
+@require_POST
+def intents_use(request: HttpRequest, workspace: str) -> HttpResponse:
+    """Let a trained one decide beside the first stage, or, without its id, the first stage alone."""
+    principal = enter_workspace(request, workspace, role=Role.ADMIN)
+    trained = IntentModel.objects.filter(workspace=principal.workspace).exclude(sha256="")
+    chosen = None
+    if request.POST.get("model"):
+        try:
+            chosen = get_object_or_404(trained, pk=UUID(request.POST["model"]))
+        except ValueError as error:
+            raise Http404 from error
+    try:
+        second_stage.use(principal=principal, model=chosen)
+    except second_stage.SecondStageRefused as refusal:
+        messages.error(request, str(refusal))
+    return redirect("customer_service:services", workspace=workspace)
 
 
 @login_required

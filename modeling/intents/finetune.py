@@ -33,7 +33,9 @@ import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from torch import Tensor, nn
+from transformers import BertModel
 
 from modeling.intents.classifier import OUT_OF_SCOPE, Floats, IntentClassifier
 from modeling.intents.head import SURE, IntentHead, Probabilities, of_both
@@ -93,11 +95,25 @@ class IntentRecipe:
         return Path(self.output_dir)
 
 
+def bert_of(model: SentenceTransformer) -> BertModel:
+    """Raises `ValueError` for a model of another form than the shipped one's."""
+    transformer, pooling, *rest = model
+    if not (
+        isinstance(transformer, Transformer)
+        and isinstance(bert := transformer.auto_model, BertModel)
+        and isinstance(pooling, Pooling)
+        and pooling.pooling_mode == "mean"
+        and all(isinstance(each, Normalize) for each in rest)
+    ):
+        raise ValueError("only a BERT encoder with mean pooling can be tuned to tell intents apart")
+    return bert
+
+
 class LowerLayers:
     """What the encoder's frozen layers make of each text."""
 
     def __init__(self, model: SentenceTransformer, texts: Sequence[str]) -> None:
-        bert = model[0].auto_model
+        bert = bert_of(model)
         self.num_frozen = max(0, len(bert.encoder.layer) - UPPER_LAYERS)
         longest = min(MOST_TOKENS, model.max_seq_length or MOST_TOKENS)
         ids = model.tokenizer(list(texts), truncation=True, max_length=longest)["input_ids"]
@@ -200,7 +216,7 @@ class Run:
 
     @property
     def _upper(self) -> nn.ModuleList:
-        return nn.ModuleList(self.model[0].auto_model.encoder.layer[self.below.num_frozen :])
+        return nn.ModuleList(bert_of(self.model).encoder.layer[self.below.num_frozen :])
 
     @property
     def _width(self) -> int:

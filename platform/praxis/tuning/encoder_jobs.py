@@ -74,7 +74,7 @@ def _train(run: JobRun, encoder: Encoder) -> None:
         )
     run.progress(run.job.done, run.job.total, stage=REGISTERING)
     result = trainer.read_result(files)
-    sha256 = encoders.place(encoder, files.output / ENCODER)
+    sha256 = encoders.place(encoders.directory_of(encoder), files.output / ENCODER)
     with run.transaction():
         Encoder.objects.filter(pk=encoder.pk, state=Encoder.State.TRAINING).update(
             state=Encoder.State.TRAINED,

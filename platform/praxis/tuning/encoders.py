@@ -118,12 +118,12 @@ def launch(*, principal: Principal, name: str, choices: Choices) -> Encoder:
     return encoder
 
 
-def place(encoder: Encoder, trained: Path) -> str:
+def place(target: Path, trained: Path) -> str:
     """Copy what the trainer wrote to where the model server reads encoders; the manifest's hash.
 
-    Safe to repeat after a death at any point. Raises `EncoderRefused`.
+    `target`: a folder of `encoders_directory`. Safe to repeat after a death at any point. Raises
+    `EncoderRefused`.
     """
-    target = directory_of(encoder)
     if not target.exists():
         verified(trained)
         target.parent.mkdir(parents=True, exist_ok=True)
