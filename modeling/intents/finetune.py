@@ -6,8 +6,8 @@ Only the upper layers learn. What the lower ones make of each sample is computed
 step costs half of one through the whole encoder. The softmax begins at the mean vector of each
 intent's samples.
 
-It learns twice: without a fifth of each intent's samples, by which it and the classifier of the first
-stage are judged and its probabilities are calibrated; then, as many times, with all of them. It writes
+A fifth of each intent's samples is left out at first: by it, this and the classifier of the first stage
+are judged, and its probabilities are calibrated. Then it goes on with all of them. It writes
 `metrics.jsonl`, `state.json`, `checkpoints/`, `encoder/` (with the softmax in it) and `result.json`
 into the output directory; the exit codes are those of `modeling.training.run`.
 
@@ -54,6 +54,7 @@ from modeling.weights.manifest import write_json
 
 UPPER_LAYERS = 3
 EPOCHS = 4
+EPOCHS_WITH_ALL = 2
 BATCH_SIZE = 32
 LAYERS_RATE = 1e-4
 SOFTMAX_RATE = 1e-2
@@ -206,10 +207,11 @@ class Run:
         self.step, self.seconds = 0, 0.0
         self.last_loss: float | None = None
         self.judged: dict[str, Any] = {}
-        """Of the first of both times; empty while it lasts."""
+        """Empty as long as some samples are left out."""
         self._steps_of_first = EPOCHS * _num_batches(self.learnt)
-        self.steps = self._steps_of_first + EPOCHS * _num_batches(self._all)
-        self.begin()
+        self.steps = self._steps_of_first + EPOCHS_WITH_ALL * _num_batches(self._all)
+        self.network = Tuned(self._upper, self._means())
+        self.optimizer = self._optimizer()
         newest = checkpoint.latest_complete(recipe.output / CHECKPOINTS)
         if newest is not None:
             self._restore(checkpoint.load(newest))
@@ -231,17 +233,18 @@ class Run:
         """What is learnt at the moment."""
         return self._all if self.judged else self.learnt
 
-    def begin(self) -> None:
-        """Forget what was learnt."""
+    def _means(self) -> Floats:
+        """Of the vectors of each label's learnt samples, at length 1."""
         means = np.stack(
             [
-                self.base_vectors[self.rows[self.targets[self.rows] == label]].mean(axis=0)
+                self.base_vectors[self.learnt[self.targets[self.learnt] == label]].mean(axis=0)
                 for label in range(len(self.labels))
             ]
         )
-        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
-        self.network = Tuned(self._upper, means)
-        self.optimizer = torch.optim.AdamW(
+        return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(
             [
                 {"params": list(self.network.layers.parameters()), "lr": LAYERS_RATE},
                 {"params": list(self.network.softmax.parameters()), "lr": SOFTMAX_RATE},
@@ -265,7 +268,7 @@ class Run:
         return [batches[place] for place in rng.permutation(len(batches))]
 
     def rate(self) -> float:
-        """Of the layers: linear up over the first tenth of either time, then linear down."""
+        """Of the layers: linear up over the first tenth of either part, then linear down."""
         before, after = (
             (self._steps_of_first, self.steps) if self.judged else (0, self._steps_of_first)
         )
@@ -297,7 +300,7 @@ class Run:
         return not self.judged and self.step == self._steps_of_first
 
     def judge(self) -> None:
-        """Measure both stages on what was held out; then learn from the beginning with all."""
+        """Measure both stages on what was held out; from here on it is learnt with the others."""
         first, correct = self._first_stage(), self.targets[self.held]
         vectors = self._vectors(self.network)[self.held]
 
@@ -317,7 +320,7 @@ class Run:
             "before": _figures(first, correct),
             "after": _figures(both, correct),
         }
-        self.begin()
+        self.optimizer = self._optimizer()
 
     def _first_stage(self) -> Probabilities:
         """The classifier's probabilities of what was held out, learnt from the rest."""
@@ -378,7 +381,6 @@ class Run:
                 "samples; use an empty output directory"
             )
         self.judged = snapshot.state["judged"]
-        self.begin()
         self.network.load_state_dict(snapshot.trained)
         checkpoint.restore_optimizer(self.optimizer, snapshot.optimizer)
         torch.set_rng_state(snapshot.rng["torch"])

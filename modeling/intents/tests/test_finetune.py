@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,14 @@ from modeling.retrieval.tests.conftest import tiny_encoder
 
 __all__ = ["tiny_encoder"]
 
-FRAMES = ("how much is the {}", "may i {}", "{} please", "does the {} cost", "cancel {}", "a {} what")
+FRAMES = (
+    "how much is the {}",
+    "may i {}",
+    "{} please",
+    "does the {} cost",
+    "cancel {}",
+    "a {} what",
+)
 WORDS_OF = {
     "delivery": ("parcel", "package", "delivery", "send"),
     "repair": ("broken", "repair", "warranty", "kettle"),
@@ -100,11 +109,11 @@ def test_a_run_that_was_stopped_in_either_half_ends_with_the_same_weights(
 ) -> None:
     whole, broken = recipe("whole"), recipe("broken")
     assert execute(whole) == 0
-    for steps in (3, 12, 7):
-        asked = iter([*[False] * steps, True])
-        journal = Journal(output=broken.output)
-        broken.output.mkdir(exist_ok=True)
-        assert not train(broken, should_stop=lambda: next(asked), journal=journal)
+    broken.output.mkdir()
+    journal = Journal(output=broken.output)
+    for steps in (3, 11, 2):
+        asked = chain([False] * steps, [True])
+        assert not train(broken, should_stop=partial(next, asked), journal=journal)
     assert execute(broken) == 0
     ours, theirs = (
         {
