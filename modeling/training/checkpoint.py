@@ -85,9 +85,12 @@ def publish(part: Path, final: Path, facts: Mapping[str, Any] | None = None) -> 
 
 
 def save(directory: Path, snapshot: Snapshot, *, keep: int) -> Path:
-    """Write one checkpoint and delete all but the newest `keep`."""
+    """Write one checkpoint, unless that step has one, and delete all but the newest `keep`."""
     directory.mkdir(parents=True, exist_ok=True)
     final = directory / f"step-{snapshot.step:08d}"
+    if final.is_dir():
+        # A run that is stopped behind a step that it saves anyhow.
+        return final
     groups = {
         "trained.safetensors": snapshot.trained,
         "optimizer.safetensors": snapshot.optimizer,
