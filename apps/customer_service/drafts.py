@@ -18,7 +18,7 @@ from praxis.accounts.models import Role, Workspace
 from praxis.sentences import Sentence
 
 Definition = dict[str, Any]
-RESERVED = ("new", "import", "intents")
+RESERVED = ("new", "import")
 """Names that are addresses of pages."""
 
 
