@@ -1,13 +1,16 @@
 """The encoder with the real MiniLM."""
 
 from concurrent.futures import ThreadPoolExecutor
+from math import log
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from modeling.retrieval.encoder import Encoder
-from modeling.retrieval.packed import PackedEncoder
+from modeling.retrieval.packed import Arithmetic, PackedEncoder, _attend, best_arithmetic
 from modeling.weights.assemble import encoder_folder
 
 pytestmark = pytest.mark.weights
@@ -51,17 +54,32 @@ TEXTS += ["x", "word " * 400, "退货政策"]
 
 
 def test_packed_without_padding_the_vectors_are_the_same(encoder: Encoder) -> None:
-    vectors, counts = PackedEncoder(encoder._model, int8=False).encode_counted(TEXTS)
+    vectors, counts = PackedEncoder(encoder._model, arithmetic="float32").encode_counted(TEXTS)
     np.testing.assert_allclose(vectors, encoder.encode(TEXTS), atol=1e-5)
     assert counts == encoder.count_tokens(TEXTS)
 
 
-def test_in_int8_the_vectors_stay_close_and_the_exact_ones_the_same(encoder: Encoder) -> None:
+@pytest.mark.parametrize("arithmetic", ["int8", "avx512"])
+def test_in_int8_the_vectors_stay_close_and_the_exact_ones_the_same(
+    encoder: Encoder, arithmetic: Arithmetic
+) -> None:
+    if arithmetic == "avx512" and best_arithmetic() != "avx512":
+        pytest.skip("this processor has no int8 and bfloat16 in AVX-512")
     before = encoder.encode(TEXTS)
-    vectors, _ = PackedEncoder(encoder._model, int8=True).encode_counted(TEXTS)
+    vectors, _ = PackedEncoder(encoder._model, arithmetic=arithmetic).encode_counted(TEXTS)
     cosines = (vectors * before).sum(axis=1)
     assert cosines[:20].min() > 0.98 and cosines.min() > 0.9
     np.testing.assert_array_equal(encoder.encode(TEXTS), before)
+
+
+def test_attention_in_bfloat16_holds_where_a_power_would_overflow() -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 40, 8) for _ in range(3))
+    for size in (1.0, 30.0, 1000.0):
+        exact = torch.softmax(query @ key.transpose(1, 2) * size * log(2), dim=-1) @ value
+        out = torch.empty(2, 40, 8)
+        _attend((query * size).bfloat16(), key.bfloat16(), value.bfloat16(), out=out)
+        assert F.cosine_similarity(out, exact, dim=-1).median() > 0.99
 
 
 def test_bulk_encoders_work_at_the_same_time(encoder: Encoder) -> None:
