@@ -11,18 +11,15 @@ from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
 from modeling.retrieval.finetune import (
-    ENCODER,
-    EncoderRecipe,
     Journal,
     Judgement,
-    Pair,
     batches,
     execute,
     judge,
     same_scale,
     train,
-    write_pairs,
 )
+from modeling.retrieval.finetune_recipe import ENCODER, EncoderRecipe, Pair, write_pairs
 from modeling.weights.manifest import verify_manifest
 
 ANSWERS = {

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.utils.translation import gettext_noop
 
-from modeling.retrieval.finetune import ENCODER
+from modeling.retrieval.finetune_recipe import ENCODER
 from modeling.weights.manifest import write_json
 from praxis.accounts.access import Principal
 from praxis.accounts.models import Role

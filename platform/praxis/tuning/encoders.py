@@ -13,7 +13,7 @@ from django.utils.translation import gettext_noop
 
 from modeling.inference.tuned_encoders import EncoderRefused as NotAnEncoder
 from modeling.inference.tuned_encoders import check_encoder
-from modeling.retrieval.finetune import EncoderRecipe
+from modeling.retrieval.finetune_recipe import EncoderRecipe
 from modeling.weights.assemble import ENCODER_NAME, WeightsMissing, encoder_folder
 from modeling.weights.manifest import MANIFEST_NAME, read_manifest, sha256_of
 from praxis.accounts.access import Principal, record

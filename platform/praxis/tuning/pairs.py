@@ -17,7 +17,7 @@ from uuid import UUID
 from django.db.models import F, QuerySet
 from django.utils.translation import gettext_noop
 
-from modeling.retrieval.finetune import Pair, write_pairs
+from modeling.retrieval.finetune_recipe import Pair, write_pairs
 from praxis.accounts.access import Principal
 from praxis.assistants.sentences import content_words, split_sentences
 from praxis.assistants.support import check_support

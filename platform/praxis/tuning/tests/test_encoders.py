@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from modeling.retrieval.finetune import read_pairs
+from modeling.retrieval.finetune_recipe import read_pairs
 from modeling.retrieval.tests.conftest import WORDS, tiny_encoder
 from praxis.accounts.access import Principal
 from praxis.accounts.models import Role, User, Workspace
