@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE_CHARACTERS = 1_800
 """The standard page of publishing."""
 PAGES_A_FILE = 25
+STUCK_SECONDS = 300
 KEY_VARIABLE = "PRAXIS_BENCH_KEY"
 
 
@@ -153,15 +154,20 @@ class _Worker:
     """The Celery worker of the queue `ingest`, as `manage.py up` starts it."""
 
     def __init__(self, log: Path) -> None:
-        self._log = log.open("ab")
+        self.log = log
+        self._output = log.open("ab")
         self.start()
 
     def start(self) -> None:
-        code = "import django; django.setup(); from praxis.local.startup import work_on; work_on('ingest', 2)"
+        code = (
+            "import django; django.setup();"
+            "from praxis.local.startup import num_readers, work_on;"
+            "work_on('ingest', num_readers())"
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-c", code],
             cwd=ROOT,
-            stdout=self._log,
+            stdout=self._output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
@@ -189,7 +195,7 @@ class _Worker:
             self._process.wait(30)
         except subprocess.TimeoutExpired:
             self.kill()
-        self._log.close()
+        self._output.close()
 
 
 class _Bench:
@@ -273,15 +279,25 @@ class _Bench:
 
         total = Job.objects.exclude(state__in=TERMINAL_STATES).count()
         kill_at = [total * (kill + 1) // (num_kills + 1) for kill in range(num_kills)]
-        swept_at = time.monotonic()
+        swept_at = ended_at = time.monotonic()
+        left_before = total
         while left := Job.objects.exclude(state__in=TERMINAL_STATES).count():
+            if left != left_before:
+                left_before, ended_at = left, time.monotonic()
+            elif time.monotonic() - ended_at > STUCK_SECONDS:
+                raise RuntimeError(
+                    f"No document was finished for {STUCK_SECONDS} s, {left} of {total} are left. "
+                    f"The worker's log ends:\n{self._worker.log.read_text()[-2000:]}"
+                )
             if kill_at and total - left >= kill_at[0]:
                 kill_at.pop(0)
                 self._worker.kill()
                 self._worker.start()
+                print(f"killed at {total - left} documents", file=sys.stderr, flush=True)
             if time.monotonic() - swept_at > 15:
                 sweep()
                 swept_at = time.monotonic()
+                print(f"{total - left} of {total} documents", file=sys.stderr, flush=True)
             time.sleep(0.2)
 
     def _compared(self) -> tuple[int, int, int]:

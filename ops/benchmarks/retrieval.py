@@ -209,9 +209,10 @@ def _load(collection: Collection, workspace: Any, encoder: Any) -> dict[Any, str
         ids[document.pk] = key
         for span in split(body, [["paragraph", 0, len(body), 0]], []):
             chunks.append((version, span, title, body[span.start : span.end]))
+    (passages,) = encoder.for_bulk(1)
     for first in range(0, len(chunks), BATCH):
         batch = chunks[first : first + BATCH]
-        vectors = encoder.encode([f"{title}\n{text}" for _, _, title, text in batch])
+        vectors, _ = passages.encode_counted([f"{title}\n{text}" for _, _, title, text in batch])
         Chunk.objects.bulk_create(
             Chunk(
                 version=version,

@@ -41,6 +41,8 @@ MODEL_SERVER_SECONDS = 90
 DEMO_SECONDS = 90
 """The same for the demo's documents, at the first start."""
 SERVICE_BACKOFF_SECONDS = 5
+MOST_READERS = 8
+"""Each takes about 100 MB with its reader, and two connections to the database."""
 INGEST_NICENESS = 10
 """Reading documents takes what answers leave of the CPU; see also the bulk lane of the model server."""
 
@@ -123,8 +125,7 @@ def _start(supervisor: Supervisor, stack: contextlib.ExitStack, began: float) ->
 
     child("web", "web", web_socket, stage=WEB, grace_seconds=GRACEFUL_WEB_SECONDS + 4)
     child("worker", "worker", "interactive", 2, stage=WORKERS, grace_seconds=12)
-    # Two: while the one waits for its vectors, the other reads.
-    child("ingest", "worker", "ingest", 2, stage=WORKERS, grace_seconds=12)
+    child("ingest", "worker", "ingest", num_readers(), stage=WORKERS, grace_seconds=12)
     child("tuning", "worker", "tuning", 1, stage=WORKERS, grace_seconds=12)
     child("beat", "beat", run / "beat-schedule", stage=WEB, grace_seconds=4)
     ready_urls = _start_processes_of_apps(supervisor)
@@ -306,6 +307,13 @@ def _serve(web_socket: socket.socket) -> None:
             super().handle_exit(sig, frame)
 
     Server(config).run(sockets=[web_socket])
+
+
+def num_readers() -> int:
+    """Documents that are read at once: one for each CPU that encodes, and one whose part is being
+    split or stored meanwhile.."""
+    num_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return min(num_cpus + 1, MOST_READERS)
 
 
 def work_on(queues: str, concurrency: int) -> None:
