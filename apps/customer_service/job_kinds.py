@@ -7,13 +7,15 @@ from django.utils.translation import gettext_noop
 
 from apps.customer_service import second_stage
 from apps.customer_service.models import IntentModel
-from modeling.intents.finetune import ENCODER, IntentRecipe
+from modeling.intents.finetune_recipe import IntentRecipe
+from modeling.retrieval.finetune_recipe import ENCODER
 from modeling.weights.manifest import write_json
 from praxis.assistants.contract import ModelUnavailable
 from praxis.assistants.language_model import embed
 from praxis.integrations.events import emit
 from praxis.jobs.registry import job_kind
 from praxis.jobs.running import JobRun, PermanentFailure, Retry
+from praxis.sentences import sentence_of
 from praxis.tuning import encoders, trainer, training_process
 
 KEPT = 3
@@ -40,12 +42,12 @@ def train_intents(run: JobRun) -> None:
         result = trainer.read_result(files)
         sha256 = encoders.place(second_stage.directory_of(model), files.output / ENCODER)
     except encoders.EncoderRefused as refusal:
-        raise PermanentFailure(str(refusal)) from refusal
+        raise PermanentFailure(sentence_of(refusal)) from refusal
     run.progress(run.job.done, run.job.total, stage=LOADING)
     try:
         embed(["hello"], model=model.served_name)
     except ModelUnavailable as error:
-        raise Retry(str(error)) from error
+        raise Retry(sentence_of(error)) from error
     with run.transaction():
         model.result, model.sha256 = result, sha256
         model.save(update_fields=["result", "sha256"])

@@ -38,15 +38,16 @@ from torch import Tensor, nn
 from transformers import BertModel
 
 from modeling.intents.classifier import OUT_OF_SCOPE, Floats, IntentClassifier
+from modeling.intents.finetune_recipe import IntentRecipe
 from modeling.intents.head import SURE, IntentHead, Probabilities, of_both
 from modeling.retrieval.finetune import (
     CHECKPOINTS,
-    ENCODER,
     Journal,
     run_from,
     to_its_end,
     write_encoder,
 )
+from modeling.retrieval.finetune_recipe import ENCODER
 from modeling.training import checkpoint
 from modeling.training.run import RESULT
 from modeling.training.trainer import NonFiniteLoss, OtherRun, TrainingError
@@ -76,24 +77,6 @@ Rows = npt.NDArray[np.intp]
 
 class TooFewSamples(TrainingError):
     code = "no_usable_data"
-
-
-@dataclass(frozen=True, kw_only=True)
-class IntentRecipe:
-    """One run; `base`, `samples` and `seed` decide the weights."""
-
-    base: str
-    """Folder of the sentence-transformers model to begin with."""
-    samples: str
-    """JSONL of `{"text", "intent"}`; the intent "" is none of them."""
-    output_dir: str
-    seed: int = 0
-    threads: int = 1
-    """0 leaves PyTorch's choice."""
-
-    @property
-    def output(self) -> Path:
-        return Path(self.output_dir)
 
 
 def bert_of(model: SentenceTransformer) -> BertModel:

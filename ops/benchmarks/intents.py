@@ -35,10 +35,12 @@ import torch
 from scipy.stats import mannwhitneyu
 
 from modeling.intents.classifier import IntentClassifier
-from modeling.intents.finetune import IntentRecipe, train
+from modeling.intents.finetune import train
+from modeling.intents.finetune_recipe import IntentRecipe
 from modeling.intents.head import SURE, IntentHead, of_both
 from modeling.retrieval.encoder import Encoder
-from modeling.retrieval.finetune import ENCODER, Journal
+from modeling.retrieval.finetune import Journal
+from modeling.retrieval.finetune_recipe import ENCODER
 from modeling.weights.assemble import encoder_folder
 
 SEEDS = 3

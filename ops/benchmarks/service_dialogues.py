@@ -148,7 +148,7 @@ class Customer:
         slot = asked.removeprefix("verify:")
         if asked == "confirm":
             return self._confirm(shown)
-        if asked.startswith("verify:"):
+        if asked.startswith("verify:") and slot in self.wish.values:
             if str(values.get(slot)) == str(self.wish.values.get(slot)):
                 self.say(slot, values[slot])
                 return "yes"

@@ -148,7 +148,7 @@ def test_too_few_samples_are_refused_in_a_sentence(
     assert model.job_id is not None
     run_job(model.job_id)
     job = Job.objects.get(pk=model.job_id)
-    assert job.state == JobState.FAILED and "give each intent more samples" in job.message
+    assert job.state == JobState.FAILED and "give each intent more samples" in str(job.reason)
     assert IntentModel.objects.get().sha256 == ""
     # One that came to nothing makes way for the next.
     assert second_stage.launch(principal=principal).pk != model.pk

@@ -14,9 +14,11 @@ from sentence_transformers import SentenceTransformer
 
 from modeling.inference.tuned_encoders import check_encoder
 from modeling.intents import finetune
-from modeling.intents.finetune import IntentRecipe, execute, held_out, train
+from modeling.intents.finetune import execute, held_out, train
+from modeling.intents.finetune_recipe import IntentRecipe
 from modeling.intents.head import FILE, SURE, IntentHead, of_both
-from modeling.retrieval.finetune import ENCODER, Journal
+from modeling.retrieval.finetune import Journal
+from modeling.retrieval.finetune_recipe import ENCODER
 from modeling.retrieval.tests.conftest import tiny_encoder
 
 __all__ = ["tiny_encoder"]
