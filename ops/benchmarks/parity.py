@@ -5,11 +5,11 @@ as it serves. Compared are the log-probabilities (logits, shifted so that their 
 one) of the next token, for the `COMPARED` tokens that torch finds likeliest. Per type:
 `max_logit_diff`, the largest difference over all prompts, `mean_logit_diff`, `top1_agreement`, the
 percentage of prompts with the same likeliest token, and `within_tolerance`, whether the mean
-difference and the agreement keep to the tolerance. Each stands there twice: against the weights
-before they were written in the type (`TOLERANCES`), which is what a type costs, and as
-`same_weights` against torch on the very weights of the file (`ENGINE_TOLERANCES`), which is what the
-engine does differently. `template_identical` is the percentage of prompts of which llama.cpp's chat
-template and tokeniser make the same tokens as transformers'.
+difference and the agreement keep to `TOLERANCES`. Each stands there twice: against the weights
+before they were written in the type, which is what a type costs, and as `same_weights` against torch
+on the very weights of the file, which is what the engine does differently. `template_identical` is
+the percentage of prompts of which llama.cpp's chat template and tokeniser make the same tokens as
+transformers'.
 
 `--model DIR` compares the shards of another folder (a mixture's file is nothing that transformers
 reads, so it has no `same_weights`); `--limit` is the number of prompts, `--seed` N takes the N-th as
@@ -57,9 +57,6 @@ TOLERANCES = {
     "Q4_0": Tolerance(mean_logit_diff=0.5, top1_agreement=80),
 }
 
-# Seen on the second fifty prompts (`--seed 1`), with half as much again as room.
-ENGINE_TOLERANCES = TOLERANCES
-
 Chat = list[dict[str, str]]
 Likeliest = dict[int, float]
 """Log-probabilities by token."""
@@ -83,7 +80,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             figures[kind] = difference(expected, found, TOLERANCES[kind])
             if not is_mixture:
                 same = likeliest(load(model), prompts)
-                figures[kind]["same_weights"] = difference(same, found, ENGINE_TOLERANCES[kind])
+                figures[kind]["same_weights"] = difference(same, found, TOLERANCES[kind])
     return figures
 
 
