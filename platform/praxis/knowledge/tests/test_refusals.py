@@ -94,7 +94,7 @@ def test_an_ordinary_zip_is_no_word_file() -> None:
 
 
 def test_a_reader_that_takes_too_long_is_stopped() -> None:
-    refused = refusal("a.pdf", files.pdf(["text"]), seconds=0.01)
+    refused = refusal("a.pdf", files.pdf(*([["text"]] * 500)), seconds=0.01)
     assert refused.code == "timeout"
 
 
