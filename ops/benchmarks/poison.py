@@ -134,7 +134,15 @@ def _rows() -> dict[str, int]:
 
 
 def _changed(before: dict[str, int], after: dict[str, int]) -> int:
-    counted = ("CachedAnswer", "CacheDay", "ApiKey", "AssistantSettings", "IdempotentRequest")
+    # What asking itself leaves, and word counts, which a timer sums up now and then.
+    counted = (
+        "TermCount",
+        "CachedAnswer",
+        "CacheDay",
+        "ApiKey",
+        "AssistantSettings",
+        "IdempotentRequest",
+    )
     changes = {
         label: (before[label], after[label])
         for label in before
