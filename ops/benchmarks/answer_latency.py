@@ -119,9 +119,9 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 _INSERT = """
     INSERT INTO knowledge_chunk
-        (version_id, workspace_id, ordinal, start, "end", heading, text, access, metadata,
-         embedding, search)
-    SELECT version_id, %s, ordinal, start, stop, heading, text, '{}', '{}', vector::vector,
+        (version_id, workspace_id, ordinal, start, "end", heading, text, search_text, access,
+         metadata, embedding, search)
+    SELECT version_id, %s, ordinal, start, stop, heading, text, '', '{}', '{}', vector::halfvec,
            setweight(to_tsvector('english', heading), 'B')
            || setweight(to_tsvector('english', text), 'A')
     FROM bench_chunk
