@@ -205,9 +205,9 @@ def write(workspace: Any, versions: list[uuid.UUID], start: int, vectors: Vector
         filler = os.urandom(FILLER // 2).hex()
         with cursor.copy(
             'COPY knowledge_chunk (id, version_id, workspace_id, ordinal, start, "end", heading,'
-            " text, embedding, search) FROM STDIN WITH (FORMAT BINARY)"
+            " text, search_text, embedding, search) FROM STDIN WITH (FORMAT BINARY)"
         ) as copy:
-            copy.set_types("int8 uuid uuid int4 int4 int4 text text halfvec bytea".split())
+            copy.set_types("int8 uuid uuid int4 int4 int4 text text text halfvec bytea".split())
             for offset, vector in enumerate(vectors):
                 number = start + offset
                 copy.write_row(
@@ -220,6 +220,7 @@ def write(workspace: Any, versions: list[uuid.UUID], start: int, vectors: Vector
                         1,
                         "",
                         filler,
+                        "",
                         HalfVector(vector),
                         NO_WORDS,
                     )
