@@ -100,6 +100,7 @@ def evaluate(collection: Collection, limit: int | None) -> Evaluated:
     from praxis.accounts.access import Principal
     from praxis.accounts.models import Role, Workspace
     from praxis.knowledge import search as searching
+    from praxis.knowledge import vector_space
     from praxis.knowledge.search_settings import SearchSettings
 
     encoder = _encoder()
@@ -107,7 +108,7 @@ def evaluate(collection: Collection, limit: int | None) -> Evaluated:
     def embed(texts: Sequence[str], *, bulk: bool = False, model: str = "") -> list[list[float]]:
         return [[float(number) for number in vector] for vector in encoder.encode(texts)]
 
-    searching.embed = embed
+    searching.embed = vector_space.embed = embed
     reranker = _reranker()
     searching.rerank = lambda question, passages: reranker.score(question, passages)[0].tolist()
     slug = re.sub(r"[^a-z0-9]+", "-", collection.name.lower())
