@@ -29,6 +29,8 @@ Vectors = npt.NDArray[np.float32]
 WIDTH = 384
 SIZES = (100_000, 1_000_000)
 QUESTIONS = 200
+WIDER = (200, 400)
+"""Other values of the setting `ef_search`, for the large workspace."""
 DOCUMENT = 100
 """Chunks of a document."""
 SHARE = 100
@@ -99,12 +101,20 @@ def measure(size: int, seed: int) -> dict[str, float]:
         index_bytes, table_bytes = cursor.fetchone()
         cursor.execute("ANALYZE")
     of_large = search_all(large, questions, nearest[large.pk])
+    wider = {
+        f"{name}_ef{ef_search}": value
+        for ef_search in WIDER
+        for name, value in search_all(
+            large, questions, nearest[large.pk], ef_search=ef_search
+        ).items()
+    }
     of_small = search_all(small, questions, nearest[small.pk])
     cosine = nearest_cosine(nearest[large.pk])
     large.delete()
     small.delete()
     return {
         **of_large,
+        **wider,
         **{f"small_{name}": value for name, value in of_small.items()},
         "build_seconds": round(build_seconds, 1),
         "index_mb": round(index_bytes / 2**20),
@@ -242,13 +252,19 @@ def nearest_cosine(kept: list[list[tuple[float, int]]]) -> float:
 
 
 def search_all(
-    workspace: Any, questions: Vectors, nearest: list[list[tuple[float, int]]]
+    workspace: Any,
+    questions: Vectors,
+    nearest: list[list[tuple[float, int]]],
+    *,
+    ef_search: int | None = None,
 ) -> dict[str, float]:
     from praxis.accounts.access import Principal
     from praxis.accounts.models import Role
     from praxis.knowledge import search as searching
     from praxis.knowledge import vector_space
+    from praxis.knowledge.search_settings import SearchSettings
 
+    settings = SearchSettings(ef_search=ef_search) if ef_search else None
     vector_space.check = lambda: None  # there is no encoder to ask
     principal = Principal(workspace=workspace, role=Role.OWNER)
     hits: list[float] = []
@@ -258,7 +274,9 @@ def search_all(
         for question, wanted in zip(questions, nearest, strict=True):
             searching.embed = partial(_vector_of_question, question.tolist())
             started = time.perf_counter()
-            found = searching.search(principal=principal, query="?", limit=10).found
+            found = searching.search(
+                principal=principal, query="?", limit=10, settings=settings
+            ).found
             seconds.append(time.perf_counter() - started)
             hits.append(len({each.chunk_id for each in found} & {key for _, key in wanted}) / 10)
     return {
