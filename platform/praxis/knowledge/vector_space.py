@@ -1,4 +1,4 @@
-"""Which encoder the index was made by, and making it anew by another one.
+"""Which encoder the index was made by, and whether it is the one that is configured.
 
 Vectors of two encoders don't compare, and names don't tell: a server may load another model under
 the name that it had. So one row (`VectorSpace`) keeps what the encoder made of a fixed sentence. When

@@ -311,7 +311,7 @@ def _serve(web_socket: socket.socket) -> None:
 
 def num_readers() -> int:
     """Documents that are read at once: one for each CPU that encodes, and one whose part is being
-    split or stored meanwhile.."""
+    split or stored meanwhile."""
     num_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     return min(num_cpus + 1, MOST_READERS)
 
