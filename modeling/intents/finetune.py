@@ -396,7 +396,7 @@ def _num_batches(rows: Rows) -> int:
 
 def _bfloat16() -> torch.autocast:
     """Half the time, on processors that multiply it; others would take longer."""
-    able = torch.cpu._is_avx512_bf16_supported()
+    able = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=able)
 
 
