@@ -184,6 +184,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
+    "praxis.middleware.in_one_thread",
 ]
 
 ROOT_URLCONF = "praxis.urls"
