@@ -18,6 +18,7 @@ from praxis.local.services import (
     LONGEST_SOCKET_PATH,
     Service,
     ServiceFailed,
+    _buffer_megabytes,
     embedded_services,
     start_postgres,
     start_valkey,
@@ -37,6 +38,24 @@ def ask_postgres(url: str, question: str) -> object:
     with psycopg.connect(url) as connection:
         row = connection.execute(question).fetchone() if question else None
         return row[0] if row else None
+
+
+@pytest.mark.parametrize(("memory_megabytes", "kept"), [(256, 128), (2_000, 500), (24_000, 4_096)])
+def test_postgres_keeps_pages_by_the_memory_there_is(memory_megabytes: int, kept: int) -> None:
+    assert _buffer_megabytes(memory_megabytes * 2**20) == kept
+
+
+def test_a_containers_memory_is_what_it_may_use(
+    server_directory: Path,
+    services: list[Service],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "memory.max").write_text(f"{2**30}\n")
+    monkeypatch.setattr("praxis.local.services.MEMORY_LIMIT", tmp_path / "memory.max")
+    service = start_postgres(server_directory / "pg")
+    services.append(service)
+    assert ask_postgres(service.url, "SHOW shared_buffers") == "256MB"
 
 
 def test_postgres_keeps_its_rows_over_a_crash(
