@@ -14,10 +14,9 @@ from typing import Any
 from uuid import UUID
 
 import redis.asyncio
-from django.conf import settings
 from django.db import transaction
 
-from praxis.conversations.redis_connection import redis_client
+from praxis.conversations.redis_connection import reader_client, redis_client
 from praxis.conversations.streams import StreamItem
 
 logger = logging.getLogger(__name__)
@@ -70,7 +69,7 @@ async def follow(
     """
     position = after or "$"
     now = asyncio.get_running_loop().time
-    async with redis.asyncio.Redis.from_url(settings.REDIS_URL, decode_responses=True) as client:
+    async with reader_client() as client:
         if position == "$":
             # `$` would mean another moment in every XREAD, and what comes in between be lost.
             newest: Any = await client.xrevrange(key, count=1)

@@ -123,6 +123,7 @@ class ConversationMemory:
             candidates -= self._recent_ids
         if not candidates or not query.strip():
             return []
+        embed_messages(self._leaf_id, self._model)
         [vector] = self._model.embed([query[:EMBEDDED_CHARACTERS]])
         nearest = (
             MessageEmbedding.objects.filter(message__in=candidates, message__remembered=True)
@@ -171,7 +172,7 @@ def summary_of(
     return [line.removeprefix("- ") for line in memory.summary(max_tokens).splitlines()]
 
 
-def embed_messages(leaf_id: UUID, model: LanguageModel) -> None:
+def embed_messages(leaf_id: UUID | None, model: LanguageModel) -> None:
     """Write the missing vectors of the path, the newest first. Raises `ModelUnavailable`."""
     missing = list(
         Message.objects.filter(pk__in=path_ids(leaf_id), embedding=None, remembered=True)

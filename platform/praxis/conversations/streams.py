@@ -14,12 +14,11 @@ from uuid import UUID
 
 import redis.asyncio
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.db import connections, transaction
 from django.utils import timezone
 
 from praxis.conversations.models import Message
-from praxis.conversations.redis_connection import redis_client
+from praxis.conversations.redis_connection import reader_client, redis_client
 from praxis.conversations.serializers import message_event
 from praxis.integrations.events import emit
 from praxis.integrations.replies import send_reply
@@ -30,6 +29,7 @@ RECHECK_SECONDS = 4.0
 ABANDONED_SECONDS = 10.0
 """How long an answer goes on after its last reader left; a reload comes back sooner."""
 BATCH = 200
+FIRST_BLOCK_MS = 50
 ALIVE_SECONDS = 15
 START_SECONDS = 15
 """How long a stored answer may wait for its turn to show a sign of life."""
@@ -200,10 +200,11 @@ async def read_events(
     now = asyncio.get_running_loop().time
     checked_at = now()
     async with (
-        redis.asyncio.Redis.from_url(settings.REDIS_URL, decode_responses=True) as client,
+        reader_client() as client,
         _counted_reader(client, message_id),
     ):
-        found: Any = await client.xread({key: position}, count=BATCH)
+        # An answer that has just been asked for begins within this; the row needs no look then.
+        found: Any = await client.xread({key: position}, count=BATCH, block=FIRST_BLOCK_MS)
         looked_at_row = bool(found)
         while True:
             for entry_id, fields in found[0][1] if found else ():

@@ -415,6 +415,7 @@ def _store(run: Run, done: Done) -> dict[str, Any]:
         conversation.state = state
     conversation.save(update_fields=["state", "updated_at"])
     run.answer.refresh_from_db()
+    run.answer.conversation = conversation  # with the owner as it will be
     data = message_event(run.answer)
     emit(conversation.workspace, "message.completed", subject=run.answer.pk, data=data)
     if state != run.state:
@@ -427,7 +428,6 @@ def _store(run: Run, done: Done) -> dict[str, Any]:
             reason=handoff["reason"],
             message=run.answer,
         )
-    run.answer.conversation = conversation  # with the owner as it is now
     send_reply(run.answer)
     return last
 
@@ -448,7 +448,13 @@ def _settle_cache(run: Run) -> None:
 
 
 def _remember(run: Run) -> None:
-    """Put the turn's messages into the searchable archive; the next turn tries what failed."""
+    """Put the messages so far into the searchable archive; the next turn tries what failed.
+
+    Not those of a first turn: most conversations end there, and whoever goes on looks further back
+    only later.
+    """
+    if run.question.parent_id is None:
+        return
     try:
         embed_messages(run.answer.pk, ServedModel())
     except ModelUnavailable as error:

@@ -1,5 +1,7 @@
 """What was said long ago is found again, and a branch not taken is not remembered."""
 
+from collections.abc import Callable
+
 import pytest
 
 from praxis.assistants.language_model import ServedModel
@@ -40,6 +42,15 @@ def test_a_fact_of_turn_3_is_found_at_turn_300(
     assert FACT not in [one["content"] for one in memory.recent(400)]
     [found, *_] = memory.recall(question.text, limit=3)
     assert (found.text, found.turn, found.role) == (FACT, 3, "user")
+
+
+def test_recall_finds_what_is_not_in_the_archive_yet(
+    model: ServedModel, conversation: Conversation
+) -> None:
+    tell_story(conversation, num_turns=2, turn_1=FACT)
+    question = ask_after(conversation, "What is the order number of my parcel?")
+    [found, *_] = memory_of(question, model).recall(question.text)
+    assert found.text == FACT
 
 
 def test_recall_leaves_out_what_recent_holds_already(
@@ -104,12 +115,15 @@ def test_another_branch_is_not_remembered(model: ServedModel, conversation: Conv
     assert FACT not in [one.text for one in memory.recall("What is my order number?")]
 
 
-def test_a_turn_puts_its_messages_into_the_archive(ask: object, quick: ModelServer) -> None:
-    quick.enqueue("Noted.")
-    answer: Message = ask("Keep this in mind")  # type: ignore[operator]
+def test_the_second_turn_begins_the_archive(
+    ask: Callable[[str], Message], quick: ModelServer
+) -> None:
+    quick.enqueue("Noted.", "So is this.")
+    ask("Keep this in mind")
+    assert not MessageEmbedding.objects.exists()
+    assert ask("And that, too").status == "complete"
     kept = set(MessageEmbedding.objects.values_list("message__text", flat=True))
-    assert kept == {"Keep this in mind", "Noted."}
-    assert answer.status == "complete"
+    assert kept == {"Keep this in mind", "Noted.", "And that, too", "So is this."}
 
 
 def test_chinese_counts_a_token_per_character() -> None:
