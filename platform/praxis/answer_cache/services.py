@@ -191,6 +191,7 @@ class TurnCache:
             )
             _evict(self.principal.workspace)
 
+    @transaction.atomic
     def _count_hit(self, hit: CachedAnswer, answer: Message) -> None:
         CachedAnswer.objects.filter(pk=hit.pk).update(hits=F("hits") + 1, used_at=Now())
         saved = max(0.0, hit.took_ms - answer.receipt["total_ms"])

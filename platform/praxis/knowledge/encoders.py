@@ -45,7 +45,12 @@ def last_switch(workspace_id: UUID) -> EncoderSwitch | None:
 
 def encoder_in_use(workspace_id: UUID) -> Encoder | None:
     """None is the shipped one."""
-    switch = last_switch(workspace_id)
+    switch = (
+        EncoderSwitch.objects.filter(workspace=workspace_id)
+        .select_related("encoder__workspace")
+        .order_by("-id")
+        .first()
+    )
     return switch.encoder if switch else None
 
 
