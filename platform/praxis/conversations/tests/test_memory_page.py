@@ -65,7 +65,7 @@ def test_a_forgotten_turn_is_in_no_tier_but_stays_in_the_transcript(
     assert FACT not in client.get(address_of(story)).text
     assert FACT in client.get(story.get_absolute_url()).text
     assert MessageEmbedding.objects.filter(message__text=FACT).count() == 0
-    embed_messages(story.head_id, ServedModel())  # type: ignore[arg-type]
+    embed_messages(story.head_id, ServedModel())
     assert MessageEmbedding.objects.filter(message__text=FACT).count() == 0
 
 
