@@ -112,7 +112,9 @@ class TurnCache:
             state=turn.state,
             content=self._content,
         )
-        alive = CachedAnswer.objects.filter(scope=self._scope, expires_at__gt=Now())
+        alive = CachedAnswer.objects.select_related("message").filter(
+            scope=self._scope, expires_at__gt=Now()
+        )
         self._hit = alive.filter(question_sha256=_sha256(normalised(turn.text))).first()
         self._tier = "exact"
         if self._hit is None and self.chosen.cache_similar:

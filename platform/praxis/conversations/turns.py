@@ -436,13 +436,9 @@ def _settle_cache(run: Run) -> None:
     """Keep the answer for the next who asks; an answer that isn't kept costs only time."""
     if run.cache is None:
         return
-    answer = (
-        Message.objects.select_related("parent", "conversation").filter(pk=run.answer.pk).first()
-    )
-    if answer is None:  # deleted meanwhile
-        return
+    run.answer.parent = run.question
     try:
-        run.cache.settle(answer)
+        run.cache.settle(run.answer)
     except (OperationalError, InterfaceError, IntegrityError) as error:
         logger.warning("Answer %s is not in the cache: %s", run.answer.pk, error)
 

@@ -29,7 +29,7 @@ from praxis.guarded_http import AddressRefused
 from praxis.integrations import webhooks
 from praxis.integrations.forms import ChannelForm
 from praxis.integrations.models import InboundChannel, InboundMessage
-from praxis.integrations.replies import REPLY, reply_to_dict
+from praxis.integrations.replies import CAME_BY_HOOK, REPLY, reply_to_dict
 from praxis.rate_limits import allowed
 from praxis.sealing import seal, unseal
 
@@ -290,7 +290,7 @@ def _conversation(channel: InboundChannel, principal: Principal) -> Conversation
     if newest is not None and newest.owner_kind != Conversation.OwnerKind.CLOSED:
         return newest
     return start_conversation(
-        principal=principal, assistant=channel.assistant, channel=f"hook-{channel.name}"
+        principal=principal, assistant=channel.assistant, channel=f"{CAME_BY_HOOK}{channel.name}"
     )
 
 

@@ -129,21 +129,26 @@ async def create_message(
     own message while a person, not the assistant, answers the conversation.
     """
     request.auth.require_scope("chat")
-    repeated = await released(begin)(request, request.auth)
+    # Each `released` costs a change of thread and back.
+    keyed = "Idempotency-Key" in request.headers
+    repeated = await released(begin)(request, request.auth) if keyed else None
     if repeated is not None and repeated.status is not None:
         return Status(repeated.status, repeated.response)
     try:
         answer = await released(_post)(request.auth, conversation_id, body.text)
     except Exception:
-        await released(abandon)(repeated)
+        if repeated is not None:
+            await released(abandon)(repeated)
         raise
     if body.stream and answer.role == Message.Role.ASSISTANT:
-        await released(finish)(repeated, 200, {"id": str(answer.pk)})
+        if repeated is not None:
+            await released(finish)(repeated, 200, {"id": str(answer.pk)})
         return event_stream(follow(request, answer.pk))
     if answer.role == Message.Role.ASSISTANT:
         answer = await finished(request, answer.pk)
     found = message_to_dict(answer)
-    await released(finish)(repeated, 200, found)
+    if repeated is not None:
+        await released(finish)(repeated, 200, found)
     return found
 
 

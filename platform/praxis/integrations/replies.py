@@ -9,6 +9,8 @@ from praxis.integrations.events import send_to
 from praxis.integrations.models import InboundMessage
 
 REPLY = "channel.reply"
+CAME_BY_HOOK = "hook-"
+"""How `Conversation.channel` begins where the conversation came by an inbound webhook."""
 
 
 def reply_to_dict(message: Message) -> dict[str, Any]:
@@ -34,6 +36,8 @@ def _why_cut_off(message: Message) -> str:
 
 def send_reply(message: Message) -> None:
     """To the channel that the conversation came from, if it takes replies; in the caller's transaction."""
+    if not message.conversation.channel.startswith(CAME_BY_HOOK):
+        return
     newest = (
         InboundMessage.objects.select_related("channel__endpoint", "channel__workspace")
         .filter(said__conversation=message.conversation_id)

@@ -6,6 +6,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from praxis.accounts.models import User, Workspace
@@ -128,11 +129,10 @@ def _problem_of_filters(filters: Any) -> str | None:
 
 def settings_for(workspace: Workspace, corpora: Sequence[UUID] = ()) -> SearchSettings:
     """Those of the corpus if exactly one is searched and it has its own, else the workspace's."""
-    profiles = SearchProfile.objects.filter(workspace=workspace)
-    if len(corpora) == 1 and (own := profiles.filter(corpus=corpora[0]).first()):
-        return SearchSettings.from_dict(own.values)
-    shared = profiles.filter(corpus=None).first()
-    return SearchSettings.from_dict(shared.values) if shared else SearchSettings()
+    fitting = Q(corpus=None) | Q(corpus__in=corpora if len(corpora) == 1 else [])
+    profiles = SearchProfile.objects.filter(fitting, workspace=workspace)
+    found = profiles.order_by("corpus_id").first()  # null, the workspace's own, comes last
+    return SearchSettings.from_dict(found.values) if found else SearchSettings()
 
 
 def save_settings(
