@@ -13,12 +13,13 @@ from praxis.assistants.contract import ModelUnavailable
 from praxis.assistants.language_model import embed
 from praxis.integrations.events import emit
 from praxis.jobs.registry import job_kind
-from praxis.jobs.running import Interrupted, JobCancelled, JobRun, PermanentFailure, Retry
+from praxis.jobs.running import JobCancelled, JobRun, PermanentFailure, Retry
 from praxis.knowledge import encoders as index
 from praxis.knowledge.ingestion import embedded_text
 from praxis.knowledge.models import Chunk, Encoder, TunedVector
 from praxis.sentences import Sentence, sentence_of
 from praxis.tuning import encoders, trainer, training_process
+from praxis.tuning.announcements import announced
 from praxis.tuning.pairs import mine
 from praxis.workbench.golden import settings_changed
 
@@ -45,24 +46,18 @@ def train_encoder(run: JobRun) -> None:
     )
     if encoder.state != Encoder.State.TRAINING:
         return
-    try:
-        _train(run, encoder)
-    except Interrupted:
-        raise
-    except PermanentFailure as failure:
-        _announce(run, encoder, "tuning.failed", {"message": str(failure)})
-        raise
-    except ModelUnavailable as error:
-        raise Retry(sentence_of(error)) from error
-    except encoders.EncoderRefused as refusal:
-        raise PermanentFailure(sentence_of(refusal)) from refusal
+    with announced(run, encoder.workspace, subject=encoder.pk, data=_event_data(encoder)):
+        try:
+            _train(run, encoder)
+        except ModelUnavailable as error:
+            raise Retry(sentence_of(error)) from error
+        except encoders.EncoderRefused as refusal:
+            raise PermanentFailure(sentence_of(refusal)) from refusal
 
 
 def _train(run: JobRun, encoder: Encoder) -> None:
     files = encoders.files_of(encoder)
     choices = encoders.Choices(**encoder.recipe)
-    if not run.cursor.get("announced"):
-        _announce(run, encoder, "tuning.started", {}, announced=True)
     if not files.result.is_file():
         files.directory.mkdir(parents=True, exist_ok=True)
         if not (files.directory / "pairs.jsonl").is_file():
@@ -122,15 +117,6 @@ def _mine(run: JobRun, encoder: Encoder, choices: encoders.Choices) -> None:
                 {"found": found, "needed": encoders.FEWEST_PAIRS},
             )
         )
-
-
-def _announce(
-    run: JobRun, encoder: Encoder, event: str, data: dict[str, Any], *, announced: bool = False
-) -> None:
-    with run.transaction():
-        emit(encoder.workspace, event, subject=encoder.pk, data={**_event_data(encoder), **data})
-        if announced:
-            run.save_cursor({"announced": True})
 
 
 def _event_data(encoder: Encoder) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from modeling.weights.assemble import WeightsMissing
 from modeling.weights.manifest import write_json
 from praxis.integrations.events import emit
 from praxis.jobs.registry import job_kind
-from praxis.jobs.running import Interrupted, JobRun, PermanentFailure
+from praxis.jobs.running import JobRun, PermanentFailure
 from praxis.sentences import Sentence, sentence_of
 from praxis.tuning import adapters, trainer, training_process
+from praxis.tuning.announcements import announced
 from praxis.tuning.bases import prepare_training_base, tokenizer_of
 from praxis.tuning.datasets import examine, write_usable_lines
 from praxis.tuning.encoder_jobs import index_encoder, train_encoder
@@ -54,47 +55,15 @@ def train_adapter(run: JobRun) -> None:
     tuning_run = TuningRun.objects.select_related("workspace", "dataset_version__dataset").get(
         pk=run.payload["run"]
     )
-    try:
+    data = _event_data(tuning_run)
+    with announced(run, tuning_run.workspace, subject=tuning_run.pk, data=data):
         adapter = Adapter.objects.filter(run=tuning_run).first()
         if adapter is None:
-            _announce_start(run, tuning_run)
             if not files_of(tuning_run).result.is_file():
                 _train(run, tuning_run)
             adapter = _register(run, tuning_run)
         _load(run, adapter)
         _remove_intermediate_files(tuning_run)
-    except Interrupted:
-        raise
-    except PermanentFailure as failure:
-        _announce_failure(run, tuning_run, str(failure))
-        raise
-    except Exception as error:
-        if run.job.attempt >= run.job.max_attempts:
-            _announce_failure(run, tuning_run, str(error) or type(error).__name__)
-        raise
-
-
-def _announce_start(run: JobRun, tuning_run: TuningRun) -> None:
-    if run.cursor.get("announced"):
-        return
-    with run.transaction():
-        emit(
-            tuning_run.workspace,
-            "tuning.started",
-            subject=tuning_run.pk,
-            data=_event_data(tuning_run),
-        )
-        run.save_cursor({"announced": True})
-
-
-def _announce_failure(run: JobRun, tuning_run: TuningRun, sentence: str) -> None:
-    with run.transaction():
-        emit(
-            tuning_run.workspace,
-            "tuning.failed",
-            subject=tuning_run.pk,
-            data={**_event_data(tuning_run), "message": sentence},
-        )
 
 
 def _event_data(tuning_run: TuningRun) -> dict[str, Any]:

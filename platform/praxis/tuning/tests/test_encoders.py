@@ -18,7 +18,9 @@ from modeling.retrieval.finetune_recipe import read_pairs
 from modeling.retrieval.tests.conftest import WORDS, tiny_encoder
 from praxis.accounts.access import Principal
 from praxis.accounts.models import Role, User, Workspace
+from praxis.assistants.contract import ModelUnavailable
 from praxis.conversations.models import Conversation, Feedback, Message
+from praxis.integrations.models import WebhookEndpoint, WebhookEvent
 from praxis.jobs.models import Job, JobState
 from praxis.jobs.running import claim, run_job
 from praxis.jobs.services import request_cancel
@@ -168,6 +170,30 @@ def test_too_few_pairs_are_refused_in_a_sentence(
     assert "pairs of a question and its passage were found; at least 16" in str(job.reason)
     with pytest.raises(encoders.EncoderRefused, match="exists already"):
         encoders.launch(principal=principal, name="poor", choices=encoders.Choices())
+
+
+def test_webhooks_hear_of_a_start_once_and_of_giving_up(
+    principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(**_choices: object) -> None:
+        raise ModelUnavailable("The embedding server does not answer.")
+
+    monkeypatch.setattr(encoder_jobs, "mine", away)
+    WebhookEndpoint.objects.create(
+        workspace=principal.workspace, url="https://hooks.example.com", secret_encrypted=b""
+    )
+    encoder = encoders.launch(principal=principal, name="away", choices=encoders.Choices())
+    assert encoder.job is not None
+    for _attempt in range(encoder.job.max_attempts):
+        assert not WebhookEvent.objects.filter(name="tuning.failed").exists()
+        Job.objects.filter(pk=encoder.job.pk).update(next_attempt_at=encoder.job.created_at)
+        run_job(encoder.job.pk)
+    assert Job.objects.get(pk=encoder.job.pk).state == JobState.DEAD
+    own = {"name": "away", "encoder": encoder.served_name}
+    started, failed = WebhookEvent.objects.filter(subject=str(encoder.pk)).order_by("seq")
+    assert (started.name, started.data) == ("tuning.started", own)
+    message = "The embedding server does not answer."
+    assert (failed.name, failed.data) == ("tuning.failed", {**own, "message": message})
 
 
 def mined(principal: Principal, folder: Path, from_documents: int = 0) -> list[Any]:
