@@ -17,7 +17,7 @@ from praxis.conversations.models import Conversation, Message
 from praxis.conversations.serializers import conversation_to_dict, message_to_dict
 from praxis.conversations.stream_views import event_stream
 from praxis.integrations.answers import finished, follow, released
-from praxis.integrations.idempotency import abandon, begin, finish
+from praxis.integrations.idempotency import abandon, begin, finish, once
 
 router = Router(tags=["conversations"])
 
@@ -84,19 +84,14 @@ def list_conversations(request: AuthedRequest, page: Query[Page]) -> dict[str, A
 @router.post("/conversations", response={201: dict[str, Any]}, summary="Begin a conversation")
 def create_conversation(request: AuthedRequest, body: NewConversation) -> Any:
     request.auth.require_scope("conversations:write")
-    repeated = begin(request, request.auth)
-    if repeated is not None and repeated.status is not None:
-        return Status(repeated.status, repeated.response)
-    try:
+
+    def begun() -> Status[Any]:
         conversation = services.start_conversation(
             principal=request.auth, assistant=body.assistant, channel="api"
         )
-    except services.NotNow:
-        abandon(repeated)
-        raise
-    found = conversation_to_dict(conversation)
-    finish(repeated, 201, found)
-    return Status(201, found)
+        return Status(201, conversation_to_dict(conversation))
+
+    return once(request, request.auth, begun)
 
 
 @router.get("/conversations/{uuid:conversation_id}", summary="One conversation with its messages")
@@ -167,20 +162,16 @@ def create_assistant_message(
 ) -> Any:
     """Only while the assistant has the word: 409 when a person is asked for or answers."""
     request.auth.require_scope("conversations:write")
-    repeated = begin(request, request.auth)
-    if repeated is not None and repeated.status is not None:
-        return Status(repeated.status, repeated.response)
-    try:
-        conversation = get_conversation(request.auth, conversation_id)
+
+    def said() -> Status[Any]:
         message = services.say_unasked(
-            principal=request.auth, conversation=conversation, text=body.text
+            principal=request.auth,
+            conversation=get_conversation(request.auth, conversation_id),
+            text=body.text,
         )
-    except Exception:
-        abandon(repeated)
-        raise
-    found = message_to_dict(message)
-    finish(repeated, 201, found)
-    return Status(201, found)
+        return Status(201, message_to_dict(message))
+
+    return once(request, request.auth, said)
 
 
 @router.get("/messages/{uuid:message_id}", summary="One message")

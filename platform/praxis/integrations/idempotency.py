@@ -1,9 +1,12 @@
 """`Idempotency-Key`: the same POST sent twice has one effect and one answer, for a day."""
 
 import hashlib
+from collections.abc import Callable
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
+from ninja import Status
 
 from praxis.accounts.access import Principal
 from praxis.integrations.models import IdempotentRequest
@@ -52,3 +55,19 @@ def abandon(row: IdempotentRequest | None) -> None:
     """The request had no effect; the key may be used again."""
     if row is not None and row.status is None:
         row.delete()
+
+
+def once(
+    request: HttpRequest, principal: Principal, work: Callable[[], Status[Any]]
+) -> Status[Any]:
+    """What `work` answers, or answered when the key came first; one that raises had no effect."""
+    row = begin(request, principal)
+    if row is not None and row.status is not None:
+        return Status(row.status, row.response)
+    try:
+        answer = work()
+    except Exception:
+        abandon(row)
+        raise
+    finish(row, answer.status_code, answer.value)
+    return answer
