@@ -16,6 +16,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -154,6 +155,22 @@ def delete_channel(*, principal: Principal, channel: InboundChannel) -> None:
 # Who sends ------------------------------------------------------------------------------------------
 
 _NOBODYS_SECRET = _new_secret()
+_PROBLEMS = {
+    "Missing required headers": gettext_noop(
+        "A header is missing: webhook-id, webhook-timestamp and webhook-signature are needed."
+    ),
+    "Message timestamp too old": gettext_noop(
+        "The webhook-timestamp is more than five minutes past; set the sender's clock right."
+    ),
+    "Message timestamp too new": gettext_noop(
+        "The webhook-timestamp is more than five minutes ahead; set the sender's clock right."
+    ),
+    "No matching signature found": gettext_noop(
+        "The signature was made with another secret, or of other bytes than those that came."
+    ),
+}
+"""What the library says, and what the page says then."""
+UNREADABLE = gettext_noop("The headers are not written as Standard Webhooks prescribes.")
 
 
 def authenticate(name: str, key: str, headers: dict[str, str], body: bytes) -> InboundChannel:
@@ -187,9 +204,9 @@ def _problem(secret: str, headers: dict[str, str], body: bytes) -> str:
     try:
         Webhook(secret).verify(body, headers, json_parse=False)
     except WebhookVerificationError as error:
-        return str(error)[:120]
+        return _PROBLEMS.get(str(error), UNREADABLE)
     except ValueError:  # no UTF-8, no base64, or no "version,signature"
-        return "Invalid Signature Headers"
+        return UNREADABLE
     return ""
 
 

@@ -14,6 +14,7 @@ from praxis.integrations.access import get_channel
 from praxis.integrations.conversations_api import AuthedRequest
 from praxis.integrations.forms import ChannelForm
 from praxis.integrations.models import InboundChannel
+from praxis.sentences import Sentence
 
 router = Router(tags=["channels"])
 Answer = dict[str, Any]
@@ -43,7 +44,7 @@ def channel_to_dict(request: HttpRequest, channel: InboundChannel) -> Answer:
         "reply_webhook": str(endpoint.pk) if endpoint else None,
         "num_refused": channel.num_refused,
         "refused_at": channel.refused_at.isoformat() if channel.refused_at else None,
-        "refused_reason": channel.refused_reason,
+        "refused_reason": str(Sentence(channel.refused_reason)),
         "created_at": channel.created_at.isoformat(),
     }
 

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from praxis.accounts.models import Role, User, Workspace
 from praxis.assistants.registry import title_of
+from praxis.sentences import Sentence, with_stored_values
 
 
 class ApiKey(models.Model):
@@ -98,6 +99,7 @@ class WebhookEndpoint(models.Model):
     secret_encrypted = models.BinaryField()
     enabled = models.BooleanField(_("enabled"), default=True)
     disabled_reason = models.CharField(max_length=200, blank=True)
+    """English, marked with `gettext_noop`; translated where it is shown."""
     failing_since = models.DateTimeField(null=True, blank=True)
     """The first failure since the last success."""
     failures = models.PositiveIntegerField(default=0)
@@ -188,9 +190,15 @@ class WebhookAttempt(models.Model):
     """HTTP status; None when there was no response."""
     milliseconds = models.PositiveIntegerField()
     error = models.CharField(max_length=300, blank=True)
+    """English, and with places for `error_values`; `reason` says it in the reader's language."""
+    error_values = models.JSONField(default=dict, blank=True)
 
     def __str__(self) -> str:
-        return f"{self.delivery_id}: {self.status or self.error}"
+        return f"{self.delivery_id}: {self.status or self.reason}"
+
+    @property
+    def reason(self) -> Sentence:
+        return with_stored_values(self.error, self.error_values)
 
 
 class InboundChannel(models.Model):
@@ -215,7 +223,7 @@ class InboundChannel(models.Model):
     """Requests to this channel's address that were not signed right, since it was made."""
     refused_at = models.DateTimeField(null=True)
     refused_reason = models.CharField(max_length=120, blank=True)
-    """Of the newest refusal, for whoever sets the channel up."""
+    """Of the newest refusal, for whoever sets the channel up. English, translated where it is shown."""
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

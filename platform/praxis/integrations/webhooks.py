@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 from standardwebhooks import Webhook
 
 from praxis import guarded_http
@@ -31,6 +32,7 @@ from praxis.integrations.models import (
     WebhookEvent,
 )
 from praxis.sealing import seal, unseal
+from praxis.sentences import Sentence, sentence_of
 
 RETRY_SECONDS = (0, 5, 300, 1800, 7200, 18000, 36000, 36000)
 """Waits before each attempt: eight attempts over 27 hours and 35 minutes."""
@@ -116,7 +118,7 @@ def attempt(delivery: WebhookDelivery) -> WebhookAttempt:
     }
     started = time.monotonic()
     status: int | None = None
-    error, retry_after = "", None
+    error, retry_after = Sentence(""), None
     try:
         response = guarded_http.post(
             endpoint.url,
@@ -126,18 +128,22 @@ def attempt(delivery: WebhookDelivery) -> WebhookAttempt:
             allowed=settings.WEBHOOK_ALLOWED_NETWORKS,
         )
     except guarded_http.AddressRefused as refusal:
-        error = str(refusal)
+        error = sentence_of(refusal)
     except httpx.TimeoutException:
-        error = f"No answer within {TIMEOUT_SECONDS:.0f} seconds."
+        error = Sentence(
+            gettext_noop("No answer within %(seconds)d seconds."), {"seconds": TIMEOUT_SECONDS}
+        )
     except httpx.HTTPError as failure:
-        error = f"No connection: {type(failure).__name__}."
+        error = Sentence(
+            gettext_noop("No connection: %(reason)s."), {"reason": type(failure).__name__}
+        )
     else:
         status = response.status
         retry_after = _seconds(response.headers.get("retry-after"), now)
         if 300 <= status < 400:
-            error = "The receiver redirects; redirects are not followed."
+            error = Sentence(gettext_noop("The receiver redirects; redirects are not followed."))
         elif not 200 <= status < 300:
-            error = f"The receiver answered {status}."
+            error = Sentence(gettext_noop("The receiver answered %(status)d."), {"status": status})
     milliseconds = round((time.monotonic() - started) * 1000)
     return _settle(delivery, status, milliseconds, error, retry_after)
 
@@ -147,24 +153,28 @@ def _settle(
     delivery: WebhookDelivery,
     status: int | None,
     milliseconds: int,
-    error: str,
+    error: Sentence,
     retry_after: float | None,
 ) -> WebhookAttempt:
     entry = WebhookAttempt.objects.create(
-        delivery=delivery, status=status, milliseconds=milliseconds, error=error[:300]
+        delivery=delivery,
+        status=status,
+        milliseconds=milliseconds,
+        error=error.text,
+        error_values=error.stored_values(),
     )
     delivery.attempts += 1
     endpoint = WebhookEndpoint.objects.select_for_update().get(pk=delivery.endpoint_id)
-    if not error:
+    if not error.text:
         delivery.state = WebhookDelivery.State.DELIVERED
         endpoint.failing_since, endpoint.failures = None, 0
     else:
         endpoint.failures += 1
         endpoint.failing_since = endpoint.failing_since or timezone.now()
         if status == 410:
-            _disable(endpoint, "The receiver answered 410 Gone.")
+            _disable(endpoint, gettext_noop("The receiver answered 410 Gone."))
         elif endpoint.failures > 3 and timezone.now() - endpoint.failing_since >= DISABLE_AFTER:
-            _disable(endpoint, "Every delivery has failed for five days.")
+            _disable(endpoint, gettext_noop("Every delivery has failed for five days."))
         if delivery.attempts >= len(RETRY_SECONDS):
             delivery.state = WebhookDelivery.State.DEAD
         else:

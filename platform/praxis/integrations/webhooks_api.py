@@ -15,6 +15,7 @@ from praxis.integrations.access import get_delivery, get_endpoint
 from praxis.integrations.conversations_api import AuthedRequest, Page
 from praxis.integrations.events import EVENT_NAMES
 from praxis.integrations.models import WebhookDelivery, WebhookEndpoint
+from praxis.sentences import Sentence
 
 router = Router(tags=["webhooks"])
 
@@ -37,7 +38,7 @@ def endpoint_to_dict(endpoint: WebhookEndpoint) -> dict[str, Any]:
         "description": endpoint.description,
         "event_names": endpoint.event_names,
         "enabled": endpoint.enabled,
-        "disabled_reason": endpoint.disabled_reason,
+        "disabled_reason": str(Sentence(endpoint.disabled_reason)),
         "created_at": endpoint.created_at.isoformat(),
     }
 
@@ -51,7 +52,7 @@ def delivery_to_dict(delivery: WebhookDelivery) -> dict[str, Any]:
                 "at": entry.at.isoformat(),
                 "status": entry.status,
                 "milliseconds": entry.milliseconds,
-                "error": entry.error,
+                "error": str(entry.reason),
             }
             for entry in delivery.log.all()
         ],

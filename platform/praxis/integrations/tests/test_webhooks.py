@@ -8,6 +8,7 @@ import pytest
 import time_machine
 from django.test import Client
 from django.utils import timezone
+from django.utils.translation import override
 from pytest_django import Settings
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -232,7 +233,7 @@ def test_a_private_address_is_refused_when_registering_and_when_sending(
         create_endpoint(principal=principal_of(admin), url="http://127.0.0.1:9/")
     emitted(endpoint)
     (delivery,) = claim_due()
-    assert "private or reserved" in attempt(delivery).error
+    assert "private or reserved" in str(attempt(delivery).reason)
 
 
 def test_the_page_registers_tests_and_lists(
@@ -250,3 +251,42 @@ def test_the_page_registers_tests_and_lists(
     page = client.get(f"{base}webhooks/{row.pk}/").content.decode()
     assert "webhook.test" in page
     assert json.loads(receiver.received[0][1])["type"] == "webhook.test"
+
+
+@pytest.mark.parametrize(
+    ("status", "english", "chinese"),
+    [
+        (302, "The receiver redirects; redirects are not followed.", "系统不会跟随重定向"),
+        (500, "The receiver answered 500.", "接收方返回了 500。"),
+        (410, "The receiver answered 410 Gone.", "接收方返回了 410 Gone。"),
+    ],
+)
+def test_the_page_says_in_the_reader_s_language_why_a_delivery_failed(
+    endpoint: WebhookEndpoint,
+    admin: User,
+    receiver: Receiver,
+    client_for: Callable[[User], Client],
+    status: int,
+    english: str,
+    chinese: str,
+) -> None:
+    receiver.statuses = [status]
+    emitted(endpoint)
+    send_all()
+    client = client_for(admin)
+    page = f"/w/north-clinic/integrations/webhooks/{endpoint.pk}/"
+    assert english in client.get(page).content.decode()
+    client.cookies["django_language"] = "zh-hans"
+    assert chinese in client.get(page).content.decode()
+
+
+def test_why_no_connection_was_made_is_told_in_the_reader_s_language(
+    endpoint: WebhookEndpoint, settings: Settings
+) -> None:
+    settings.WEBHOOK_ALLOWED_NETWORKS = []
+    emitted(endpoint)
+    (delivery,) = claim_due()
+    tried = attempt(delivery)
+    tried.refresh_from_db()
+    with override("zh-hans"):
+        assert "127.0.0.1" in str(tried.reason) and "private" not in str(tried.reason)
