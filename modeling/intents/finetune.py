@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from transformers import BertModel
 
 from modeling.intents.classifier import OUT_OF_SCOPE, Floats, IntentClassifier
-from modeling.intents.finetune_recipe import IntentRecipe
+from modeling.intents.finetune_recipe import FEWEST_HELD_OUT, IntentRecipe, num_held_out
 from modeling.intents.head import SURE, IntentHead, Probabilities, of_both
 from modeling.retrieval.finetune import (
     CHECKPOINTS,
@@ -64,9 +64,6 @@ FIRST_SHARPNESS = 16.0
 WARM_UP = 0.1
 MOST_TOKENS = 64
 """A longer sample is cut; what the lower layers make of n samples takes 1.5 kB a token."""
-HELD_OUT = 0.2
-FEWEST_HELD_OUT = 20
-"""Fewer don't tell which of two classifiers is better."""
 SORTED_TOGETHER = 24
 """So many batches at once are cut from samples in the order of their length, to save padding."""
 SAVE_EVERY_STEPS = 100
@@ -173,19 +170,19 @@ class Run:
 
     def __init__(self, recipe: IntentRecipe, samples: Samples) -> None:
         self.recipe, self.samples = recipe, samples
-        torch.manual_seed(recipe.seed)
-        self.model = SentenceTransformer(recipe.base, device="cpu", local_files_only=True)
-        self.model.eval()
-        self.below = LowerLayers(self.model, samples.texts)
         self.labels = sorted(set(samples.labels) - {OUT_OF_SCOPE})
         number = {label: index for index, label in enumerate(self.labels)}
-        self.targets = np.array([number.get(label, -1) for label in samples.labels])
+        self.targets = np.array([number.get(label, -1) for label in samples.labels], dtype=np.intp)
         self.held, self.learnt = held_out(self.targets, recipe.seed)
         if len(self.held) < FEWEST_HELD_OUT:
             raise TooFewSamples(
                 f"{len(self.held)} samples can be held out to judge by, at least {FEWEST_HELD_OUT} "
                 "are needed; give each intent more samples, five or more"
             )
+        torch.manual_seed(recipe.seed)
+        self.model = SentenceTransformer(recipe.base, device="cpu", local_files_only=True)
+        self.model.eval()
+        self.below = LowerLayers(self.model, samples.texts)
         self.base_vectors = self._vectors(Tuned(self._upper, np.zeros((1, self._width), "f4")))
         self.step, self.seconds = 0, 0.0
         self.last_loss: float | None = None
@@ -379,9 +376,9 @@ def held_out(targets: Rows, seed: int) -> tuple[Rows, Rows]:
     rng = np.random.default_rng(seed)
     held = [
         row
-        for label in range(targets.max() + 1)
+        for label in range(targets.max(initial=-1) + 1)
         for rows in [np.flatnonzero(targets == label)]
-        for row in rng.permutation(rows)[: round(HELD_OUT * len(rows))]
+        for row in rng.permutation(rows)[: num_held_out(len(rows))]
     ]
     return np.sort(held).astype(np.intp), np.setdiff1d(np.flatnonzero(targets >= 0), held)
 

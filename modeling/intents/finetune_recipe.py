@@ -3,6 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+HELD_OUT = 0.2
+FEWEST_HELD_OUT = 20
+"""Fewer don't tell which of two classifiers is better."""
+
+
+def num_held_out(num_samples: int) -> int:
+    """How many of so many samples of one intent are left out at first, to judge by."""
+    return round(HELD_OUT * num_samples)
+
 
 @dataclass(frozen=True, kw_only=True)
 class IntentRecipe:

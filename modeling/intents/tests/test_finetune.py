@@ -129,11 +129,14 @@ def test_a_run_that_was_stopped_in_either_half_ends_with_the_same_weights(
         torch.testing.assert_close(weight, theirs[name], rtol=0, atol=0, msg=name)
 
 
+@pytest.mark.parametrize("some", [True, False])
 def test_too_few_samples_are_refused_with_a_sentence(
-    recipe: Callable[[str], IntentRecipe], monkeypatch: pytest.MonkeyPatch
+    recipe: Callable[[str], IntentRecipe], monkeypatch: pytest.MonkeyPatch, some: bool
 ) -> None:
     monkeypatch.setattr(finetune, "FEWEST_HELD_OUT", 20)
     made = recipe("output")
+    if not some:
+        Path(made.samples).write_text("", "utf-8")
     assert execute(made) == 1
     state = json.loads((made.output / "state.json").read_text("utf-8"))
     assert state["code"] == "no_usable_data" and "give each intent more samples" in state["message"]
