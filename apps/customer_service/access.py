@@ -1,8 +1,10 @@
-"""Who may see and change service definitions."""
+"""Who may see and change service definitions, and the second stage of their intents."""
+
+from uuid import UUID
 
 from django.http import Http404
 
-from apps.customer_service.models import ServiceDefinition, ServiceDraft
+from apps.customer_service.models import IntentModel, ServiceDefinition, ServiceDraft
 from praxis.accounts.access import Principal
 from praxis.accounts.models import Role
 
@@ -35,3 +37,16 @@ def get_draft(principal: Principal, name: str) -> ServiceDraft:
     if draft is None:
         raise Http404
     return draft
+
+
+def get_intent_model(principal: Principal, model_id: UUID) -> IntentModel:
+    """A second stage; 404 for another workspace's, 403 for less than an administrator."""
+    model = (
+        IntentModel.objects.select_related("workspace", "job__workspace")
+        .filter(workspace=principal.workspace, pk=model_id)
+        .first()
+    )
+    if model is None:
+        raise Http404
+    principal.require(Role.ADMIN)
+    return model

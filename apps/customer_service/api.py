@@ -17,10 +17,12 @@ from apps.customer_service.forms import LARGEST_IMPORT
 from apps.customer_service.importing import ImportRefused, from_files
 from apps.customer_service.models import ServiceDefinition, ServiceDraft
 from apps.customer_service.schema import DefinitionError, Problem
+from apps.customer_service.second_stage_api import router as second_stage_router
 from praxis.accounts.access import Principal, record
 from praxis.accounts.models import Role
 
 router = Router(tags=["services"])
+router.add_router("", second_stage_router)
 Answer = dict[str, Any]
 
 

@@ -17,6 +17,7 @@ from praxis.jobs.registry import job_kind
 from praxis.jobs.running import JobRun, PermanentFailure, Retry
 from praxis.sentences import sentence_of
 from praxis.tuning import encoders, trainer, training_process
+from praxis.tuning.announcements import announced
 
 KEPT = 3
 """Second stages that one may go back to, with the newest."""
@@ -35,35 +36,40 @@ def train_intents(run: JobRun) -> None:
     model = IntentModel.objects.select_related("workspace").get(pk=run.payload["model"])
     if model.sha256:
         return
+    data = second_stage.event_data(model)
+    with announced(run, model.workspace, subject=model.pk, data=data):
+        try:
+            _train(run, model)
+        except ModelUnavailable as error:
+            raise Retry(sentence_of(error)) from error
+        except (encoders.EncoderRefused, second_stage.SecondStageRefused) as refusal:
+            raise PermanentFailure(sentence_of(refusal)) from refusal
+    shutil.rmtree(second_stage.files_of(model).directory, ignore_errors=True)
+    second_stage.forget_all_but(KEPT, str(model.workspace_id))
+
+
+def _train(run: JobRun, model: IntentModel) -> None:
     files = second_stage.files_of(model)
-    try:
-        if not files.result.is_file():
-            _train(run, model, files)
-        result = trainer.read_result(files)
-        sha256 = encoders.place(second_stage.directory_of(model), files.output / ENCODER)
-    except encoders.EncoderRefused as refusal:
-        raise PermanentFailure(sentence_of(refusal)) from refusal
+    if not files.result.is_file():
+        _run_trainer(run, model, files)
+    result = trainer.read_result(files)
+    sha256 = encoders.place(second_stage.directory_of(model), files.output / ENCODER)
     run.progress(run.job.done, run.job.total, stage=LOADING)
-    try:
-        embed(["hello"], model=model.served_name)
-    except ModelUnavailable as error:
-        raise Retry(sentence_of(error)) from error
+    embed(["hello"], model=model.served_name)
     with run.transaction():
         model.result, model.sha256 = result, sha256
         model.save(update_fields=["result", "sha256"])
-        if second_stage.is_better(result):
+        if model.was_better:
             IntentModel.switch(model.workspace, model)
         emit(
             model.workspace,
             "tuning.finished",
             subject=model.pk,
-            data={"encoder": model.served_name, "sha256": sha256, "figures": result},
+            data={**second_stage.event_data(model), "sha256": sha256, "figures": result},
         )
-    shutil.rmtree(files.directory, ignore_errors=True)
-    second_stage.forget_all_but(KEPT, str(model.workspace_id))
 
 
-def _train(run: JobRun, model: IntentModel, files: trainer.RunFiles) -> None:
+def _run_trainer(run: JobRun, model: IntentModel, files: trainer.RunFiles) -> None:
     files.output.mkdir(parents=True, exist_ok=True)
     if not files.data.is_file():
         second_stage.write_samples(files.data, str(model.workspace_id))

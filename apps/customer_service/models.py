@@ -3,6 +3,7 @@
 import uuid
 from typing import Any
 
+from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -151,9 +152,34 @@ class IntentModel(models.Model):
         return f"intents of {self.workspace_id}, {self.created_at:%Y-%m-%d %H:%M}"
 
     @property
+    def name(self) -> str:
+        return f"intents-{self.pk.hex}"
+
+    @property
     def served_name(self) -> str:
         """The `model` of a request, and the name of its folder."""
-        return f"{self.workspace.slug}.intents-{self.pk.hex}"
+        return f"{self.workspace.slug}.{self.name}"
+
+    @property
+    def state(self) -> str:
+        """`trained`, `training`, or `failed`: its job ended without one. Reads the job."""
+        if self.sha256:
+            return "trained"
+        return "training" if self.job and not self.job.is_finished else "failed"
+
+    @property
+    def was_better(self) -> bool:
+        """Whether both stages were right more often on the held-out samples than the first alone,
+        or as often and surer. Only of a trained one."""
+        before, after = self.result["before"], self.result["after"]
+        return bool(
+            (after["accuracy"], -after["log_loss"]) > (before["accuracy"], -before["log_loss"])
+        )
+
+    @property
+    def fits(self) -> bool:
+        """Whether it was tuned from the encoder that this installation uses now."""
+        return self.base == settings.EMBEDDING_MODEL
 
     @staticmethod
     def switch(workspace: Workspace, model: "IntentModel | None") -> None:

@@ -9,7 +9,8 @@ added since it was trained are told by the first stage alone, until it is traine
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,16 +20,19 @@ import numpy as np
 from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from apps.customer_service.intent_corrections import corrected_intents
 from apps.customer_service.intents import IntentIndex, is_foreign, label
 from apps.customer_service.models import IntentModel, ServiceDefinition
 from modeling.intents.classifier import MOST_SAMPLES
+from modeling.intents.finetune_recipe import FEWEST_HELD_OUT, num_held_out
 from modeling.intents.head import IntentHead
 from praxis.accounts.access import Principal, record
 from praxis.assistants.contract import ModelUnavailable
 from praxis.assistants.language_model import embed
 from praxis.jobs.services import enqueue
+from praxis.sentences import Sentence
 from praxis.tuning.encoders import EncoderRefused, base_folder, encoders_directory
 from praxis.tuning.trainer import RunFiles
 
@@ -110,6 +114,7 @@ def launch(*, principal: Principal) -> IntentModel:
         base_folder()
     except EncoderRefused as refusal:
         raise SecondStageRefused(str(refusal)) from refusal
+    _check_number(samples_of(str(principal.workspace.pk)))
     with transaction.atomic():
         # Two people who start it at once do it one by one.
         models = IntentModel.objects.select_for_update().filter(workspace=principal.workspace)
@@ -135,20 +140,64 @@ def launch(*, principal: Principal) -> IntentModel:
     return model
 
 
+def _check_number(samples: Sequence[Mapping[str, str]]) -> None:
+    """The trainer asks for as many; its refusal would come later and be English."""
+    of_intent = Counter(row["intent"] for row in samples if row["intent"])
+    found = sum(num_held_out(count) for count in of_intent.values())
+    if found < FEWEST_HELD_OUT:
+        raise SecondStageRefused(
+            Sentence(
+                gettext_noop(
+                    "There are too few samples in English: a fifth of each intent's is kept apart to "
+                    "judge by, which makes %(found)d here, and %(needed)d are needed. Give the "
+                    "intents of the services in use more samples."
+                ),
+                {"found": found, "needed": FEWEST_HELD_OUT},
+            )
+        )
+
+
 def use(*, principal: Principal, model: IntentModel | None) -> None:
     """Let it decide from the next message on; None: the first stage alone. Raises
     `SecondStageRefused`."""
-    if model is not None and not directory_of(model).is_dir():
-        raise SecondStageRefused(_("Its files are gone; train another one."))
+    if model is not None:
+        _check_usable(model)
     with transaction.atomic():
         IntentModel.switch(principal.workspace, model)
         record(principal, "intents.use", model or principal.workspace)
 
 
-def is_better(result: Mapping[str, Any]) -> bool:
-    """Whether both stages were right more often on the held-out samples, or as often and surer."""
-    before, after = result["before"], result["after"]
-    return bool((after["accuracy"], -after["log_loss"]) > (before["accuracy"], -before["log_loss"]))
+def _check_usable(model: IntentModel) -> None:
+    if not model.sha256:
+        raise SecondStageRefused(_("It is not trained yet."))
+    if not model.fits:
+        raise SecondStageRefused(
+            _("It was tuned from %(base)s, but vectors come from %(model)s now; train another one.")
+            % {"base": model.base, "model": settings.EMBEDDING_MODEL}
+        )
+    if not directory_of(model).is_dir():
+        raise SecondStageRefused(_("Its files are gone; train another one."))
+
+
+def event_data(model: IntentModel) -> dict[str, Any]:
+    """What every webhook of its training holds. Reads the workspace."""
+    return {"name": model.name, "encoder": model.served_name}
+
+
+def to_dict(model: IntentModel) -> dict[str, Any]:
+    """As REST tells it. Reads the job and the workspace."""
+    return {
+        "id": str(model.pk),
+        "served_name": model.served_name,
+        "state": model.state,
+        "in_use": model.in_use,
+        "better": model.was_better if model.sha256 else None,
+        "base": model.base,
+        "result": model.result,
+        "sha256": model.sha256 or None,
+        "job": model.job.to_dict() if model.job else None,
+        "created_at": model.created_at.isoformat(),
+    }
 
 
 def files_of(model: IntentModel) -> RunFiles:
@@ -170,5 +219,7 @@ def forget_all_but(kept: int, workspace_id: str) -> None:
 
 
 def write_samples(path: Path, workspace_id: str) -> None:
+    """Raises `SecondStageRefused` where they have become too few."""
     rows = samples_of(workspace_id)
+    _check_number(rows)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")

@@ -6,12 +6,13 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from apps.customer_service import second_stage
-from apps.customer_service.access import get_definition
+from apps.customer_service.access import get_definition, get_intent_model
 from apps.customer_service.comparison import differences
 from apps.customer_service.models import IntentModel, ServiceDefinition, ServiceDraft
 from praxis.accounts.access import Principal, enter_workspace, record
@@ -59,11 +60,22 @@ def _second_stages(principal: Principal) -> dict[str, object]:
         .select_related("job__workspace", "created_by")
         .order_by("-created_at", "pk")
     )
-    trained = [model for model in models if model.sha256]
+    rows = [
+        {
+            "model": model,
+            "before": 100 * model.result["before"]["accuracy"],
+            "after": 100 * model.result["after"]["accuracy"],
+        }
+        for model in models
+        if model.sha256
+    ]
+    newest = models[0] if models else None
     return {
-        "trained": trained,
+        "rows": rows,
         "job": next((model.job for model in models if not model.sha256), None),
-        "in_use": next((model for model in trained if model.in_use), None),
+        "not_better": bool(
+            newest and newest.sha256 and not newest.was_better and not newest.in_use
+        ),
     }
 
 
@@ -76,7 +88,8 @@ def intents_train(request: HttpRequest, workspace: str) -> HttpResponse:
         second_stage.launch(principal=principal)
     except second_stage.SecondStageRefused as refusal:
         messages.error(request, str(refusal))
-    return redirect("customer_service:services", workspace=workspace)
+        return redirect("customer_service:services", workspace=workspace)
+    return _to_second_stages(workspace)
 
 
 @login_required
@@ -84,18 +97,23 @@ def intents_train(request: HttpRequest, workspace: str) -> HttpResponse:
 def intents_use(request: HttpRequest, workspace: str) -> HttpResponse:
     """Let a trained one decide beside the first stage, or, without its id, the first stage alone."""
     principal = enter_workspace(request, workspace, role=Role.ADMIN)
-    trained = IntentModel.objects.filter(workspace=principal.workspace).exclude(sha256="")
     chosen = None
-    if request.POST.get("model"):
+    if given := request.POST.get("model"):
         try:
-            chosen = get_object_or_404(trained, pk=UUID(request.POST["model"]))
+            chosen = get_intent_model(principal, UUID(given))
         except ValueError as error:
             raise Http404 from error
     try:
         second_stage.use(principal=principal, model=chosen)
     except second_stage.SecondStageRefused as refusal:
         messages.error(request, str(refusal))
-    return redirect("customer_service:services", workspace=workspace)
+        return redirect("customer_service:services", workspace=workspace)
+    return _to_second_stages(workspace)
+
+
+def _to_second_stages(workspace: str) -> HttpResponse:
+    """They are the last thing on their page, which is long on a phone."""
+    return redirect(reverse("customer_service:services", args=[workspace]) + "#second-stages")
 
 
 @login_required

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.template.defaultfilters import floatformat
 from django.test import Client
 from django.urls import reverse
+from django.utils.translation import override
 
 from apps.customer_service import second_stage
 from apps.customer_service.demo_services.shop import SHOP
@@ -115,7 +117,7 @@ def test_it_is_trained_on_the_samples_judged_and_served(
     services = reverse("customer_service:services", args=[workspace.slug])
     assert "Train it" in client.get(services).content.decode()
     train = reverse("customer_service:intents_train", args=[workspace.slug])
-    assert client.post(train).url == services  # type: ignore[attr-defined]
+    assert client.post(train).url == f"{services}#second-stages"  # type: ignore[attr-defined]
     page = client.post(train, follow=True).content.decode()
     assert "It is being trained already." in page and "Train it" not in page
     model = IntentModel.objects.select_related("workspace").get()
@@ -127,11 +129,12 @@ def test_it_is_trained_on_the_samples_judged_and_served(
     assert model.result["samples"] == 126 and model.result["intents"] == 3
     # Four tokens of forty and three of the titles and descriptions.
     assert model.result["held_out"] == 24
-    assert model.in_use == second_stage.is_better(model.result)
+    assert model.in_use == model.was_better
     head = IntentHead.load_from(second_stage.directory_of(model))
     assert head.labels == ("desk delivery", "desk look", "desk repair")
     assert not second_stage.files_of(model).directory.exists()
-    assert f"{model.result['after']['accuracy']:.3f}" in client.get(services).content.decode()
+    right = floatformat(100 * model.result["after"]["accuracy"], 1)
+    assert f"{right} %" in client.get(services).content.decode()
 
 
 def test_too_few_samples_are_refused_in_a_sentence(
@@ -144,13 +147,26 @@ def test_too_few_samples_are_refused_in_a_sentence(
     samples = second_stage.samples_of(str(workspace.pk))
     assert {sample["intent"].split()[0] for sample in samples} == {"shop"}
     workspace.service_definitions.update(definition=definition(delivery=["send"], look=["shade"]))
+    with pytest.raises(second_stage.SecondStageRefused, match="which makes 2 here, and 20 are"):
+        second_stage.launch(principal=principal)
+    assert not IntentModel.objects.exists()
+
+
+def test_samples_that_become_too_few_while_it_waits_fail_it_in_a_sentence(
+    principal: Principal, workspace: Workspace, desk: ServiceDefinition
+) -> None:
+    whole = desk.definition
     model = second_stage.launch(principal=principal)
+    workspace.service_definitions.update(definition=definition(delivery=["send"], look=["shade"]))
     assert model.job_id is not None
     run_job(model.job_id)
     job = Job.objects.get(pk=model.job_id)
-    assert job.state == JobState.FAILED and "give each intent more samples" in str(job.reason)
-    assert IntentModel.objects.get().sha256 == ""
+    assert job.state == JobState.FAILED and "too few samples in English" in str(job.reason)
+    with override("zh-hans"):
+        assert "英文例句太少" in str(job.reason)
+    assert IntentModel.objects.get().state == "failed"
     # One that came to nothing makes way for the next.
+    workspace.service_definitions.update(definition=whole)
     assert second_stage.launch(principal=principal).pk != model.pk
     assert IntentModel.objects.count() == 1
 
@@ -245,16 +261,17 @@ def test_a_stage_of_another_base_or_without_files_is_left_out(
 
 
 def test_it_is_used_only_if_it_was_better() -> None:
-    def result(before: tuple[float, float], after: tuple[float, float]) -> dict[str, Any]:
-        return {
+    def was_better(before: tuple[float, float], after: tuple[float, float]) -> bool:
+        result = {
             name: {"accuracy": accuracy, "log_loss": loss}
             for name, (accuracy, loss) in (("before", before), ("after", after))
         }
+        return IntentModel(result=result).was_better
 
-    assert second_stage.is_better(result((0.9, 0.3), (0.92, 0.4)))
-    assert second_stage.is_better(result((0.9, 0.3), (0.9, 0.2)))
-    assert not second_stage.is_better(result((0.9, 0.3), (0.9, 0.3)))
-    assert not second_stage.is_better(result((0.9, 0.3), (0.89, 0.1)))
+    assert was_better((0.9, 0.3), (0.92, 0.4))
+    assert was_better((0.9, 0.3), (0.9, 0.2))
+    assert not was_better((0.9, 0.3), (0.9, 0.3))
+    assert not was_better((0.9, 0.3), (0.89, 0.1))
 
 
 def test_an_administrator_goes_back_to_an_earlier_one_or_to_none(
