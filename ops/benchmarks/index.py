@@ -29,7 +29,7 @@ Vectors = npt.NDArray[np.float32]
 WIDTH = 384
 SIZES = (100_000, 1_000_000)
 QUESTIONS = 200
-WIDER = (200, 400)
+WIDER = (400,)
 """Other values of the setting `ef_search`, for the large workspace."""
 DOCUMENT = 100
 """Chunks of a document."""
@@ -77,6 +77,7 @@ def measure(size: int, seed: int) -> dict[str, float]:
     from django.db import connection
 
     from praxis.accounts.models import Workspace
+    from praxis.knowledge.models import HNSW_EF_CONSTRUCTION, HNSW_M
 
     generator = np.random.default_rng(seed)
     space = Space(generator, size)
@@ -94,7 +95,8 @@ def measure(size: int, seed: int) -> dict[str, float]:
         cursor.execute("SET max_parallel_maintenance_workers = %s", [(os.cpu_count() or 1) - 1])
         cursor.execute(
             "CREATE INDEX chunk_nearest ON knowledge_chunk"
-            " USING hnsw (embedding halfvec_cosine_ops) WITH (m = 16, ef_construction = 64)"
+            " USING hnsw (embedding halfvec_cosine_ops)"
+            f" WITH (m = {HNSW_M}, ef_construction = {HNSW_EF_CONSTRUCTION})"
         )
         build_seconds = time.perf_counter() - started
         cursor.execute("SELECT pg_relation_size('chunk_nearest'), pg_table_size('knowledge_chunk')")

@@ -336,7 +336,8 @@ class _Bench:
     def _watch_memory(self) -> None:
         import psutil
 
-        while not self._stop.wait(2):
+        # Not often: to read what a process uses, the kernel walks through all of its pages.
+        while not self._stop.wait(10):
             used = 0
             for process in self._worker.tree():
                 with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):

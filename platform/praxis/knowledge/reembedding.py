@@ -8,7 +8,13 @@ from django.db.backends.utils import CursorWrapper
 from praxis.assistants.language_model import embed
 from praxis.knowledge import encoders, vector_space
 from praxis.knowledge.ingestion import embedded_text
-from praxis.knowledge.models import EMBEDDING_WIDTH, Chunk, VectorSpace
+from praxis.knowledge.models import (
+    EMBEDDING_WIDTH,
+    HNSW_EF_CONSTRUCTION,
+    HNSW_M,
+    Chunk,
+    VectorSpace,
+)
 
 BATCH = 256
 
@@ -19,9 +25,10 @@ _ADD = """
 UPDATE knowledge_chunk c SET next_embedding = made.embedding::halfvec
 FROM unnest(%s::bigint[], %s::text[]) AS made (id, embedding) WHERE c.id = made.id
 """
-_INDEX = """
+_INDEX = f"""
 CREATE INDEX chunk_nearest_next ON knowledge_chunk
-USING hnsw (next_embedding halfvec_cosine_ops) WITH (m = 16, ef_construction = 64)
+USING hnsw (next_embedding halfvec_cosine_ops)
+WITH (m = {HNSW_M}, ef_construction = {HNSW_EF_CONSTRUCTION})
 """
 _TAKE_OVER = """
 ALTER TABLE knowledge_chunk DROP COLUMN embedding;

@@ -36,7 +36,7 @@ class SearchSettings:
     """Share of the reranker's score in the order; the rest is the fused score."""
     num_candidates: int = _setting(50, 5, 200)
     """Of each leg."""
-    ef_search: int = _setting(100, 10, 1000)
+    ef_search: int = _setting(200, 10, 1000)
     """How far the vector index looks around; more is slower and misses less."""
     neighbours: int = _setting(0, 0, 3)
     """How many chunks before and after a passage are handed along as its context."""

@@ -95,12 +95,15 @@ def start_postgres(directory: Path, *, durable: bool = True) -> Service:
     password = (directory / "password").read_text()
     end_leftover(data / "postmaster.pid", str(data), stop_signal=signal.SIGINT, grace_seconds=30)
     (sockets / f".s.PGSQL.{POSTGRES_PORT}.lock").unlink(missing_ok=True)
+    buffers = _buffer_megabytes(_memory_bytes())
     options = {
         "listen_addresses": "",
         "port": str(POSTGRES_PORT),
         "unix_socket_directories": str(sockets),
         "unix_socket_permissions": "0700",
-        "shared_buffers": f"{_buffer_megabytes(_memory_bytes())}MB",
+        "shared_buffers": f"{buffers}MB",
+        # An index that is built beyond it takes many times as long.
+        "maintenance_work_mem": f"{buffers // 2}MB",
         "max_connections": "100",
         "timezone": "UTC",
         "log_timezone": "UTC",
