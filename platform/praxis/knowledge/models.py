@@ -220,7 +220,11 @@ class DocumentVersion(models.Model):
             ),
         ]
         # An upload asks whether its content is there already.
-        indexes = [models.Index(fields=["sha256"], name="version_content")]
+        indexes = [
+            # Each upload asks for versions with its content and with its file's name.
+            models.Index(fields=["sha256"], name="version_content"),
+            models.Index(fields=["file_name"], name="version_file_name"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.document.title} ({self.number})"

@@ -148,6 +148,22 @@ def test_idle_workers_find_work_within_a_second(worker: Worker, workspace: Works
     assert max(waits) < 1
 
 
+def test_a_worker_keeps_its_database_connections_from_task_to_task(
+    worker: Worker, workspace: Workspace
+) -> None:
+    def run_jobs(count: int) -> set[int]:
+        """The connections of the database afterwards, by their process."""
+        for _ in range(count):
+            job = services.enqueue(kind="test.nothing", workspace=workspace, payload={})
+            until(lambda job=job: state(job) == JobState.SUCCEEDED)  # type: ignore[misc]
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+            return {pid for (pid,) in cursor.fetchall()}
+
+    before = run_jobs(5)
+    assert before <= run_jobs(5)
+
+
 def test_kill_9_of_the_owner_loses_and_repeats_nothing(
     worker: Worker, workspace: Workspace
 ) -> None:

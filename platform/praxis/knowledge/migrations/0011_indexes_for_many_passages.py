@@ -2,7 +2,7 @@
 
 import pgvector.django.indexes
 from django.conf import settings
-from django.db import migrations
+from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
@@ -14,6 +14,10 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AddIndex(
+            model_name='documentversion',
+            index=models.Index(fields=['file_name'], name='version_file_name'),
+        ),
         migrations.RemoveIndex(
             model_name='chunk',
             name='chunk_nearest',
