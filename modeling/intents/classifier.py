@@ -36,6 +36,8 @@ WORDS_SHARE = 0.5
 RIDGE = 0.3
 SHARPNESS = 20.0
 """Of the softmax that shares among the other labels what the first one leaves."""
+LEAD = 1e-6
+"""By what share of it the best label is at least likelier than each of the others."""
 ROWS_AT_ONCE = 1024
 PLATT_PRIOR = (9.0, 0.0)
 """Slope and offset that a classifier with few samples starts from, with the weight of as many."""
@@ -136,8 +138,8 @@ class IntentClassifier:
         others = np.exp(SHARPNESS * (scores.astype(np.float64) - scores.max(axis=1, keepdims=True)))
         others[rows, best] = 0.0
         shared = others * ((1 - first) / np.maximum(others.sum(axis=1), 1e-300))[:, None]
-        # No other label may overtake the best one.
-        shared = np.minimum(shared, first[:, None])
+        # No other label may overtake the best one, nor draw level: argmax would pick by the alphabet.
+        shared = np.minimum(shared, (1 - LEAD) * first[:, None])
         shared[rows, best] = first
         return np.asarray(shared / shared.sum(axis=1, keepdims=True))
 

@@ -92,6 +92,16 @@ def test_the_confidence_is_how_often_it_is_right() -> None:
     assert classifier.probabilities(scores).max(axis=1).mean() == pytest.approx(accuracy, abs=0.05)
 
 
+def test_the_likeliest_is_the_one_of_the_best_score_where_it_is_a_guess_between_two() -> None:
+    texts, labels, _ = samples(per_label=40)
+    same = np.stack([near(0, number, noise=0.5) for number in range(len(texts))])
+    classifier = IntentClassifier(texts, labels, same)
+    scores = np.array([[0.400, 0.401, 0.0], [0.401, 0.400, 0.0]], dtype=np.float32)
+    probabilities = classifier.probabilities(scores)
+    assert probabilities.max() < 0.51
+    assert probabilities.argmax(axis=1).tolist() == [1, 0]
+
+
 def test_what_else_speaks_for_a_label_counts() -> None:
     classifier = IntentClassifier(*samples())
     even = np.asarray((near(0, 1) + near(1, 1)) / np.sqrt(2), dtype=np.float32)
