@@ -97,19 +97,22 @@ class IntentClassifier:
         self._vectors = vectors
         self._space = WordSpace(texts)
         words = self._space.vectors(texts)
-        self._words_by_gram = words.T.tocsr()
         targets = np.zeros((len(texts), len(self.labels)), dtype=np.float32)
         known = np.array([label != OUT_OF_SCOPE for label in labels])
         correct = np.searchsorted(self.labels, np.array(labels)[known])
         targets[np.flatnonzero(known), correct] = 1.0
-        self._weights, left_out = _solve(self._kernel(vectors, words), targets)
+        self._weights, left_out = _solve(self._kernel(words), targets)
+        # The kernel of words is linear: each gram's share of the scores is known beforehand.
+        self._gram_weights = np.asarray(WORDS_SHARE * (words.T @ self._weights), dtype=np.float32)
         self._slope, self._offset = _platt(left_out[known], correct)
         self.threshold = float(np.quantile(left_out[known].max(axis=1), 1 - keep))
 
     def scores(self, texts: Sequence[str], vectors: Floats) -> Floats:
         """Regression values of shape (q, k), in the order of `labels`."""
-        kernel = self._kernel(vectors, self._space.vectors(texts))
-        return np.asarray(kernel @ self._weights, dtype=np.float32)
+        words = self._space.vectors(texts)
+        return np.asarray(
+            self._nearness(vectors) @ self._weights + words @ self._gram_weights, dtype=np.float32
+        )
 
     def predict(
         self, text: str, vector: Floats, *, favoured: Mapping[str, float] | None = None
@@ -143,17 +146,22 @@ class IntentClassifier:
         shared[rows, best] = first
         return np.asarray(shared / shared.sum(axis=1, keepdims=True))
 
-    def _kernel(self, vectors: Floats, words: csr_matrix) -> Floats:
-        """Of shape (q, n)."""
-        kernel = np.asarray(vectors @ self._vectors.T, dtype=np.float32)
-        kernel -= 1
-        kernel *= 2 * GAMMA
-        np.exp(kernel, out=kernel)
+    def _kernel(self, words: csr_matrix) -> Floats:
+        """Of the samples with each other, of shape (n, n)."""
+        kernel = self._nearness(self._vectors)
+        by_gram = words.T.tocsr()
         # In pieces: the sparse product of all samples with all would need three times the memory.
         for start in range(0, len(kernel), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
-            kernel[rows] += WORDS_SHARE * (words[rows] @ self._words_by_gram).toarray()
+            kernel[rows] += WORDS_SHARE * (words[rows] @ by_gram).toarray()
         return kernel
+
+    def _nearness(self, vectors: Floats) -> Floats:
+        """To each sample, of shape (q, n): a Gaussian of the distance."""
+        kernel = np.asarray(vectors @ self._vectors.T, dtype=np.float32)
+        kernel -= 1
+        kernel *= 2 * GAMMA
+        return np.exp(kernel, out=kernel)
 
 
 def _solve(kernel: Floats, targets: Floats) -> tuple[Floats, Floats]:
