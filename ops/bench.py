@@ -10,12 +10,14 @@ so, prints `"skipped"`, and ends with 0.
 import argparse
 import importlib
 import json
+import os
 import pkgutil
 import sys
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the platform; see `praxis`
 
 
 def names() -> list[str]:
