@@ -102,8 +102,10 @@ def start_postgres(directory: Path, *, durable: bool = True) -> Service:
         "unix_socket_directories": str(sockets),
         "unix_socket_permissions": "0700",
         "shared_buffers": f"{buffers}MB",
-        # An index that is built beyond it takes many times as long.
+        # An index that is built beyond it takes many times as long. Built by several processes it
+        # would lie in /dev/shm, which has 64 MB in many containers.
         "maintenance_work_mem": f"{buffers // 2}MB",
+        "max_parallel_maintenance_workers": "0",
         "max_connections": "100",
         "timezone": "UTC",
         "log_timezone": "UTC",
