@@ -109,7 +109,7 @@ class ModelServer:
     def reset(self) -> None:
         self.up()
         self.num_disconnects = 0
-        self.embedding_model = "fake-embedding"
+        self.embedding_model = type(self).embedding_model
         self.width = EMBEDDING_WIDTH
         self.routed_experts = None
         for collection in (

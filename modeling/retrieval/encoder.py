@@ -56,11 +56,9 @@ class Encoder:
     def for_bulk(self, num_threads: int) -> "list[BulkEncoder]":
         """One for each thread that encodes documents while this one answers questions. The same model,
         packed where its form allows it; see `modeling.retrieval.packed`."""
-        try:
-            packed = PackedEncoder(self._model)
-        except TypeError:
+        if self._exact is None:
             return [self._twin() for _ in range(num_threads)]
-        return [packed] * num_threads
+        return [PackedEncoder(self._model)] * num_threads
 
     def _twin(self) -> "Encoder":
         """Another one on the same weights, so that both can encode at the same time."""

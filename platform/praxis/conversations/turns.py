@@ -415,7 +415,7 @@ def _store(run: Run, done: Done) -> dict[str, Any]:
         conversation.state = state
     conversation.save(update_fields=["state", "updated_at"])
     run.answer.refresh_from_db()
-    run.answer.conversation = conversation  # with the owner as it will be
+    run.answer.conversation = conversation  # which a hand-over below changes
     data = message_event(run.answer)
     emit(conversation.workspace, "message.completed", subject=run.answer.pk, data=data)
     if state != run.state:

@@ -219,7 +219,6 @@ class DocumentVersion(models.Model):
                 condition=~Q(state="failed") | ~Q(error=""), name="failed_version_says_why"
             ),
         ]
-        # An upload asks whether its content is there already.
         indexes = [
             # Each upload asks for versions with its content and with its file's name.
             models.Index(fields=["sha256"], name="version_content"),
