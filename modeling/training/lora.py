@@ -3,7 +3,8 @@
 PEFT keeps names, files and merging; only the arithmetic of a LoRA layer is our own, because PEFT's
 own forward converts the input of every layer to float32 and keeps several copies for backward.
 
-Shapes: T = tokens, I = inputs and O = outputs of a linear layer, R = rank.
+Shapes: T = tokens, I = inputs and O = outputs of a linear layer, R = rank;
+M and N = the inner and the outer width of a product of either direction.
 """
 
 from __future__ import annotations
@@ -19,13 +20,36 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import Linear as PeftLinear
 from torch import nn
-from torch.nn import functional
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from modeling.training.objective import ATTENTION
 from modeling.training.recipe import Lora
 
 ADAPTER = "default"
+
+
+def _two_products(
+    narrow_TR: torch.Tensor, b_RN: torch.Tensor, wide_TM: torch.Tensor, w_MN: torch.Tensor
+) -> torch.Tensor:
+    """`narrow @ b + wide @ w`: the wide product is added to the narrow one where that lies."""
+    if torch.compiler.is_compiling():
+        # As plain operations the sum in place would become a copy and a sum.
+        return _two_products_as_one(narrow_TR, b_RN, wide_TM, w_MN)
+    return torch.mm(narrow_TR, b_RN).addmm_(wide_TM, w_MN)
+
+
+@torch.library.custom_op("praxis::two_products", mutates_args=())
+def _two_products_as_one(
+    narrow_TR: torch.Tensor, b_RN: torch.Tensor, wide_TM: torch.Tensor, w_MN: torch.Tensor
+) -> torch.Tensor:
+    return torch.mm(narrow_TR, b_RN).addmm_(wide_TM, w_MN)
+
+
+@_two_products_as_one.register_fake
+def _(
+    narrow_TR: torch.Tensor, b_RN: torch.Tensor, wide_TM: torch.Tensor, w_MN: torch.Tensor
+) -> torch.Tensor:
+    return wide_TM.new_empty(wide_TM.shape[0], w_MN.shape[1])
 
 
 class _LoraProduct(torch.autograd.Function):
@@ -47,8 +71,9 @@ class _LoraProduct(torch.autograd.Function):
         x_TI = x.flatten(0, -2)
         scaled_b_OR = (b_OR * scaling).to(x.dtype)
         narrow_TR = x_TI @ a_RI.to(x.dtype).T
-        y_TO = functional.linear(x_TI, weight_OI, bias_O)
-        y_TO.addmm_(narrow_TR, scaled_b_OR.T)
+        y_TO = _two_products(narrow_TR, scaled_b_OR.T, x_TI, weight_OI.T)
+        if bias_O is not None:
+            y_TO += bias_O
         ctx.save_for_backward(x_TI, narrow_TR, weight_OI, a_RI, scaled_b_OR)
         ctx.scaling = scaling
         return y_TO.unflatten(0, x.shape[:-1])
@@ -61,8 +86,7 @@ class _LoraProduct(torch.autograd.Function):
         g_TR = g_TO @ scaled_b_OR
         x_gradient = None
         if ctx.needs_input_grad[0]:
-            x_gradient = g_TO @ weight_OI
-            x_gradient.addmm_(g_TR, a_RI.to(g_TR.dtype))
+            x_gradient = _two_products(g_TR, a_RI.to(g_TR.dtype), g_TO, weight_OI)
             x_gradient = x_gradient.unflatten(0, gradient.shape[:-1])
         a_gradient = (g_TR.T @ x_TI).float()
         b_gradient = (g_TO.T @ narrow_TR).float() * ctx.scaling

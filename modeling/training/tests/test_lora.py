@@ -9,6 +9,7 @@ import gguf
 import peft
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 from transformers import AutoModelForCausalLM
 
 from modeling.moe.upcycle import Experts, upcycle_checkpoint
@@ -148,3 +149,33 @@ def test_the_experts_of_a_mixture_get_an_adapter(
     assert [int(size) for size in learnt.shape] == [2, 32, 4]
     # It begins as zero, so what is in it was learnt; each expert that fired has some.
     assert sum(bool(expert.any()) for expert in learnt.data) >= 3
+
+
+# Dynamo itself makes an instance of the autograd function.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_compiled_layers_compute_the_same_and_serve_every_length(model_dir: Path) -> None:
+    base = load_base(model_dir, torch.float32)
+    add_adapter(base, Lora(rank=4), seed=0)
+    layer = base.model.layers[0].mlp.up_proj
+    torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.1)
+    # Tracing and the backward graph are as on a GPU; only the last step, to kernels, is left out.
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(layer.forward, backend=counter, dynamic=True)
+    try:
+        for length in (5, 9, 14):
+            results = []
+            for forward in (layer.forward, compiled):
+                x = torch.linspace(-1, 1, length * layer.in_features).view(1, length, -1)
+                x.requires_grad_()
+                layer.zero_grad()
+                out = forward(x)
+                out.sin().sum().backward()
+                results.append(
+                    [out, x.grad, *(w.grad for w in layer.parameters() if w.grad is not None)]
+                )
+            assert len(results[0]) == 4
+            for plain, fused in zip(*results, strict=True):
+                assert torch.allclose(plain, fused, atol=1e-5)
+        assert counter.frame_count == 1
+    finally:
+        torch.compiler.reset()
