@@ -15,6 +15,8 @@ from torch import nn
 from torch.nn import functional
 from transformers import AttentionInterface, PreTrainedModel
 
+from modeling.training.capture import CapturedDecoder, Room
+
 ATTENTION = "packed_causal"
 _LOGITS_PER_CHUNK = {"cpu": 25_000_000, "cuda": 100_000_000}
 # Config fields by which some architectures change the logits after lm_head.
@@ -152,6 +154,11 @@ class LinearCrossEntropy(torch.autograd.Function):
         )
 
 
+def round_up(longest: int) -> int:
+    """A bound on the lengths of spans: powers of two are few, so compiled code is seldom made anew."""
+    return 1 << (longest - 1).bit_length()
+
+
 class SupervisedLoss(nn.Module):
     """A causal language model with the training loss as its forward pass.
 
@@ -174,10 +181,23 @@ class SupervisedLoss(nn.Module):
                 "loss does not compute; choose a base without it"
             )
         self.model = model
+        self.captured: CapturedDecoder | None = None
         if compiled:
             # One layer at a time: all are alike, so the first one's code serves the others.
             for layer in self.decoder.layers:
                 layer.compile(dynamic=True)
+
+    def capture(self, room: Room) -> None:
+        """Let sequences that fit `room` be replayed from CUDA graphs, which the first one makes."""
+        longest = round_up(room.longest)
+
+        def decode(
+            token_ids: torch.Tensor, position_ids: torch.Tensor, bounds_tensor: torch.Tensor
+        ) -> torch.Tensor:
+            return self.hidden_states(token_ids, position_ids, (), bounds_tensor, longest=longest)
+
+        trained = [weight for weight in self.parameters() if weight.requires_grad]
+        self.captured = CapturedDecoder(decode, trained, room)
 
     @property
     def decoder(self) -> Any:
@@ -193,7 +213,11 @@ class SupervisedLoss(nn.Module):
         targets: torch.Tensor,
     ) -> torch.Tensor:
         """Summed loss over the supervised tokens, a float32 scalar; see Batch for the rest."""
-        hidden = self.hidden_states(token_ids, position_ids, bounds, bounds_tensor)
+        captured = self.captured
+        if captured is not None and torch.is_grad_enabled() and captured.takes(bounds):
+            hidden = captured(token_ids, position_ids, bounds)
+        else:
+            hidden = self.hidden_states(token_ids, position_ids, bounds, bounds_tensor)
         head = self.model.get_output_embeddings()
         return LinearCrossEntropy.apply(
             hidden[0, places].to(self.dtype), head.weight, targets, self.compiled
@@ -205,8 +229,10 @@ class SupervisedLoss(nn.Module):
         position_ids: torch.Tensor,
         bounds: tuple[int, ...],
         bounds_tensor: torch.Tensor,
+        *,
+        longest: int = 0,
     ) -> torch.Tensor:
-        """Last hidden states (1, T, H) of a packed sequence."""
+        """Last hidden states (1, T, H) of a packed sequence, `longest` as the kernel is to know it."""
         embeddings = self.model.get_input_embeddings()(token_ids).to(self.dtype)
         if self.compiled and torch.is_grad_enabled():
             # The first layer's input then looks like the others': one compiled layer for all.
@@ -214,9 +240,8 @@ class SupervisedLoss(nn.Module):
         # The variable-length kernel doesn't know float32.
         spans: dict[str, Any] = {"bounds": bounds}
         if embeddings.is_cuda and self.dtype != torch.float32:
-            longest = max(end - start for start, end in pairwise(bounds))
-            # The kernel takes any bound; powers of two are few, so compiled code is seldom made anew.
-            spans = {"bounds_tensor": bounds_tensor, "longest": 1 << (longest - 1).bit_length()}
+            longest = longest or round_up(max(end - start for start, end in pairwise(bounds)))
+            spans = {"bounds_tensor": bounds_tensor, "longest": longest}
         with torch.autocast(
             embeddings.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16
         ):

@@ -38,6 +38,7 @@ from modeling.moe.experts import use_training_experts
 from modeling.moe.routers import Groups, use_training_routers
 from modeling.moe.upcycle import upcycle
 from modeling.training import checkpoint, parts
+from modeling.training.capture import Room
 from modeling.training.lora import add_adapter, load_base, resolve_dtype, save_adapter
 from modeling.training.objective import SupervisedLoss
 from modeling.training.packing import (
@@ -341,6 +342,8 @@ def prepare(
     compiled = _compiles(recipe, plan.steps, accelerator.device)
     loss_module = SupervisedLoss(base, dtype, compiled=compiled).to(accelerator.device)
     loss_module.train()
+    if compiled and _captures(recipe, groups, accelerator):
+        loss_module.capture(Room.of(plan.sequences(0), lengths, tokens=recipe.max_tokens))
     mixture = None if groups is None else Mixture(groups=groups, balancer=BiasBalancer(base))
     optimizer = torch.optim.AdamW(
         parts.groups(loss_module, recipe.trainable, recipe.weight_decay),
@@ -375,6 +378,20 @@ def _compiles(recipe: Recipe, steps: int, device: torch.device) -> bool:
         recipe.max_seconds > _COMPILED_SECONDS if recipe.max_seconds else tokens > _COMPILED_FROM
     )
     return device.type == "cuda" and enough
+
+
+def _captures(recipe: Recipe, groups: Groups | None, accelerator: Accelerator) -> bool:
+    """Whether full sequences can be replayed: all that changes between them must be their tokens.
+
+    A mixture is told of each sequence by other ways, and several processes exchange gradients within
+    the backward pass.
+    """
+    return (
+        accelerator.device.type == "cuda"
+        and accelerator.num_processes == 1
+        and groups is None
+        and "base" not in recipe.trainable
+    )
 
 
 def _is_mixture(model: PreTrainedModel) -> bool:
@@ -622,13 +639,14 @@ def step(
         # With weights divided among processes each holds its part of the norm.
         norm = norm.full_tensor()
     summed = accelerator.reduce(total, reduction="sum")
+    # Nothing waits for the device before all of its work is queued. After a loss that isn't finite
+    # the run ends, so it doesn't matter that the weights moved.
+    run.optimizer.step()
+    if run.mixture is not None:
+        run.mixture.balancer.move(gamma)
+    run.optimizer.zero_grad(set_to_none=True)
     # One transfer from the device for both.
     mean, gradient_norm = torch.stack([summed / supervised_tokens, norm.float()]).tolist()
-    if math.isfinite(mean) and math.isfinite(gradient_norm):
-        run.optimizer.step()
-        if run.mixture is not None:
-            run.mixture.balancer.move(gamma)
-    run.optimizer.zero_grad(set_to_none=True)
     return StepDone(
         loss=mean,
         gradient_norm=gradient_norm,
