@@ -95,12 +95,18 @@ def answer_rows(base: Path, number: int, seed: int) -> list[Row]:
     asked = [prompt for prompt in every if is_held_out(prompt)][:number]
     tokenizer = ChatTokenizer.load(base)
     rows = []
-    for prompt, answer in chat.answer(base, asked, batch=number, seed=seed, device="cpu"):
+    for prompt, answer, finished in chat.answer(base, asked, batch=number, seed=seed, device="cpu"):
         if not answer:
             continue
         talk = [Message(role="user", content=prompt), Message(role="assistant", content=answer)]
         (encoded,) = tokenizer.encode([talk])
-        rows.append(Row(tokens=encoded.token_ids, start=encoded.supervised.index(True)))
+        start = encoded.supervised.index(True)
+        # Where the base was cut off, the end of the answer is nothing that it said.
+        end = len(encoded.token_ids)
+        if not finished:
+            mark = tokenizer.tokenizer.encode("<|im_end|>", add_special_tokens=False).ids
+            end = encoded.token_ids.index(mark[0], start)
+        rows.append(Row(tokens=encoded.token_ids[:end], start=start))
     return rows
 
 

@@ -110,6 +110,9 @@ def _segments(chat: ChatTokenizer, item: Item) -> list[tuple[str, bool]]:
         end = text.index("<|im_end|>", start + len(message["content"])) + len("<|im_end|>")
         segments += [(text[done:start], False), (text[start:end], next(weights) != 0)]
         done = end
+    if item.is_cut:
+        last, learnt = segments.pop()
+        segments.append((last.removesuffix("<|im_end|>"), learnt))
     return segments
 
 
@@ -159,7 +162,7 @@ def build_tokens(
     items: Path,
     chat: Path | None,
     passes: int,
-    chat_repeats: int,
+    document_repeats: int,
     seed: int,
     workers: int,
 ) -> dict[str, object]:
@@ -171,7 +174,7 @@ def build_tokens(
         if item.is_held_out:
             held_out.setdefault(item.domain, []).append(item)
         else:
-            training.extend([item] * (chat_repeats if item.task == "chat" else 1))
+            training.extend([item] * (1 if item.task == "chat" else document_repeats))
     counts: Counter[str] = Counter()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
@@ -225,12 +228,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("chat", "tokens"):
         made[name].add_argument("--model", type=Path, required=True)
     made["chat"].add_argument("--count", type=int, default=CHAT_PROMPTS)
-    made["chat"].add_argument("--batch", type=int, default=1024)
+    made["chat"].add_argument("--answers", type=int, default=1, help="drawn for each prompt")
+    made["chat"].add_argument("--batch", type=int, default=4096)
     made["chat"].add_argument("--device", default="cuda")
     made["tokens"].add_argument("--items", type=Path, required=True)
     made["tokens"].add_argument("--chat", type=Path)
     made["tokens"].add_argument("--passes", type=int, default=3)
-    made["tokens"].add_argument("--chat-repeats", type=int, default=2)
+    made["tokens"].add_argument("--document-repeats", type=int, default=1)
     made["tokens"].add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
     counts: object
@@ -242,13 +246,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 file.write(json.dumps(asdict(item), ensure_ascii=False) + "\n")
         counts = dict(tally)
     elif options.command == "chat":
-        asked = base_chat.prompts(options.count, options.seed)
+        asked = base_chat.prompts(options.count, options.seed) * options.answers
         with options.out.open("w", encoding="utf-8") as file:
-            for prompt, text in base_chat.answer(
+            for prompt, text, finished in base_chat.answer(
                 options.model, asked, batch=options.batch, seed=options.seed, device=options.device
             ):
-                file.write(json.dumps({"prompt": prompt, "answer": text}) + "\n")
-        counts = {"prompts": len(asked)}
+                line = {"prompt": prompt, "answer": text, "finished": finished}
+                file.write(json.dumps(line) + "\n")
+        counts = {"answers": len(asked)}
     else:
         counts = build_tokens(
             options.data,
@@ -257,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             items=options.items,
             chat=options.chat,
             passes=options.passes,
-            chat_repeats=options.chat_repeats,
+            document_repeats=options.document_repeats,
             seed=options.seed,
             workers=options.workers,
         )

@@ -10,7 +10,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from modeling.training.chat import Message
 from modeling.training.mix.items import Item
@@ -54,10 +54,17 @@ def prompts(count: int, seed: int) -> list[str]:
     return every[:count]
 
 
+class Answer(NamedTuple):
+    prompt: str
+    text: str
+    finished: bool
+    """False where the base had more to say than ANSWER_TOKENS; the end is then not its own."""
+
+
 def answer(
     model_dir: Path, asked: Sequence[str], *, batch: int, seed: int, device: str
-) -> Iterator[tuple[str, str]]:
-    """(prompt, the base's answer), drawn at TEMPERATURE, in batches."""
+) -> Iterator[Answer]:
+    """The base's answers to these prompts, drawn at TEMPERATURE, in batches."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -71,6 +78,7 @@ def answer(
         local_files_only=True,
     )
     model.to(device)
+    ends = torch.tensor(model.generation_config.eos_token_id, device=device).view(-1)
     torch.manual_seed(seed)
     for start in range(0, len(asked), batch):
         part = asked[start : start + batch]
@@ -92,14 +100,15 @@ def answer(
                 top_k=0,
                 pad_token_id=tokenizer.pad_token_id,
             )
-        answers = tokenizer.batch_decode(
-            written[:, encoded["input_ids"].shape[1] :], skip_special_tokens=True
-        )
-        yield from zip(part, (text.strip() for text in answers), strict=True)
+        new = written[:, encoded["input_ids"].shape[1] :]
+        finished = torch.isin(new, ends).any(dim=1).tolist()
+        answers = tokenizer.batch_decode(new, skip_special_tokens=True)
+        for prompt, text, ended in zip(part, answers, finished, strict=True):
+            yield Answer(prompt, text.strip(), ended)
 
 
 def items(path: Path) -> Iterator[Item]:
-    """The conversations of a file of {"prompt", "answer"} lines."""
+    """The conversations of a file of {"prompt", "answer", "finished"} lines."""
     with path.open(encoding="utf-8") as file:
         for line in file:
             row = json.loads(line)
@@ -112,4 +121,5 @@ def items(path: Path) -> Iterator[Item]:
                         Message(role="user", content=row["prompt"]),
                         Message(role="assistant", content=row["answer"]),
                     ],
+                    is_cut=not row["finished"],
                 )

@@ -29,6 +29,8 @@ class Item:
     weights: list[int] = field(default_factory=list)
     """Of the assistant's messages; empty: all are learnt."""
     text: str = ""
+    is_cut: bool = False
+    """The last answer goes on; that it ends where it is cut isn't learnt."""
 
     @property
     def is_held_out(self) -> bool:

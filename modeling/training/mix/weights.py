@@ -1,6 +1,6 @@
 """Making the shipped weights: mix, training, packing. `make weights` runs this.
 
-    python -m modeling.training.mix.weights --data DIR --work DIR [--seconds 365]
+    python -m modeling.training.mix.weights --data DIR --work DIR [--seconds 500]
 
 It wants a CUDA GPU with 80 GB (less with a smaller `--tokens`). The recipe is below; the figures of
 the run that made the shipped weights are in docs/model-card.md.
@@ -24,7 +24,10 @@ from modeling.weights import pack
 from modeling.weights.assemble import BASE_MODEL_NAME, SHIPPED, assemble, training_base
 
 MODEL_NAME = "praxis-135m"
-PASSES, CHAT_PROMPTS, CHAT_REPEATS = 3, 4000, 8
+PASSES, DOCUMENT_REPEATS = 6, 2
+CHAT_PROMPTS, CHAT_ANSWERS = 4000, 12
+"""The base answers each of so many prompts so many times: the same answers again would be learnt by
+heart, and what the base would say to anything else forgotten."""
 DATA = (
     "schema-guided dialogues, train, with SGD-X paraphrases (CC BY-SA 4.0)",
     "MedQuAD (CC BY 4.0)",
@@ -48,7 +51,6 @@ def recipe(model: Path, tokens: Path, output: Path, *, seconds: float, max_token
         max_tokens=max_tokens,
         sequences_per_step=1,
         weight_decay=0.01,
-        epochs=100.0,
         evaluation_share=0.0,
         save_every_steps=10**6,
         dtype="bf16",
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="an empty folder for all steps")
-    parser.add_argument("--seconds", type=float, default=365.0, help="of training, by the clock")
+    parser.add_argument("--seconds", type=float, default=500.0, help="of training, by the clock")
     parser.add_argument("--tokens", type=int, default=49152, help="in one packed sequence")
     parser.add_argument("--to", type=Path, default=SHIPPED)
     options = parser.parse_args(arguments)
@@ -73,12 +75,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     items, chat, tokens = work / "items.jsonl.xz", work / "chat.jsonl", work / "tokens"
     data = ("--data", str(options.data))
     build.main(["items", *data, "--out", str(items)])
-    build.main(["chat", "--model", str(model), "--out", str(chat), "--count", str(CHAT_PROMPTS)])
+    build.main(
+        [
+            *("chat", "--model", str(model), "--out", str(chat)),
+            *("--count", str(CHAT_PROMPTS), "--answers", str(CHAT_ANSWERS)),
+        ]
+    )
     build.main(
         [
             *("tokens", *data, "--model", str(model), "--items", str(items), "--chat", str(chat)),
             *("--out", str(tokens), "--passes", str(PASSES)),
-            *("--chat-repeats", str(CHAT_REPEATS), "--workers", str(os.cpu_count() or 1)),
+            *("--document-repeats", str(DOCUMENT_REPEATS)),
+            *("--workers", str(os.cpu_count() or 1)),
         ]
     )
     run = recipe(

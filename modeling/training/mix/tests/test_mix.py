@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from modeling.training.chat import ChatTokenizer
 from modeling.training.mix import chat, clauses, findings, grounded, texts
-from modeling.training.mix.build import documents
+from modeling.training.mix.build import documents, encode
 from modeling.training.mix.items import contract_name, is_held_out, sentences
 
 
@@ -131,3 +132,19 @@ def test_prompts_differ_and_repeat_with_the_seed() -> None:
     assert drawn == chat.prompts(500, seed=1) != chat.prompts(500, seed=2)
     with pytest.raises(ValueError, match="prompts asked for"):
         chat.prompts(10**6, seed=1)
+
+
+def test_the_end_of_a_cut_answer_is_not_learnt(tmp_path: Path, model_dir: Path) -> None:
+    told = [
+        {"prompt": "what is blue", "answer": "blue is red", "finished": True},
+        {"prompt": "what is red", "answer": "red is and", "finished": False},
+    ]
+    file = tmp_path / "chat.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in told), encoding="utf-8")
+    tokenizer = ChatTokenizer.load(model_dir)
+    whole, cut = encode(tokenizer, list(chat.items(file)))
+    end = tokenizer.tokenizer.token_to_id("<|im_end|>")
+    for found, ends in ((whole, True), (cut, False)):
+        learnt = [t for t, kept in zip(found.token_ids, found.supervised, strict=True) if kept]
+        assert (end in learnt) == ends
+        assert tokenizer.tokenizer.decode(learnt).strip().startswith(("blue is", "red is"))

@@ -1,0 +1,1 @@
+from modeling.training.tests.conftest import model_dir  # noqa: F401
