@@ -39,6 +39,7 @@ _RENAMED = {
 _PERMUTED = {"attn_q": "head_count", "attn_k": "head_count_kv"}
 # Written from the mixture's own facts, not copied.
 _REPLACED = frozenset({"general.architecture", "general.size_label"})
+_SIXTEEN_BITS = (gguf.GGMLQuantizationType.F16, gguf.GGMLQuantizationType.BF16)
 
 
 Change = Callable[[str, FloatArray], FloatArray]
@@ -172,7 +173,8 @@ def write_changed_dense(
     """Write the dense llama file `source` with its tensors changed in float32 to `target`.
 
     `change` sees q and k in the half-split order, as in `write_mixture`; the file keeps llama.cpp's
-    paired order. The layers' matrices get `weight_type`, others keep the type they had.
+    paired order. The layers' matrices get `weight_type`, the embedding table and
+    the head only if that has 16 bits; others keep the type they had.
     """
     reader = gguf.GGUFReader(source)
     facts = _facts(reader)
@@ -310,7 +312,10 @@ def _changed(
     weight_type: gguf.GGMLQuantizationType | None,
 ) -> tuple[npt.NDArray[Any], gguf.GGMLQuantizationType]:
     if not name.startswith("blk.") and data.ndim == 2:
-        # The embedding table and the head, a fifth of all weights: nothing changes them.
+        # The embedding table and the head, a fifth of all weights: nothing changes them. A file of 16
+        # bits is for who wants the weights as they are, so it rounds no product with them to 8 bits.
+        if weight_type in _SIXTEEN_BITS:
+            return quantize(dequantize(data, kind), weight_type), weight_type
         return data, kind
     before = dequantize(data, kind)
     after = change(name, before)
