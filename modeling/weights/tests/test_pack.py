@@ -15,7 +15,7 @@ from modeling.moe.tests.conftest import dense, make_dense  # noqa: F401
 from modeling.moe.tests.test_gguf import write_dense
 from modeling.weights import pack as packing
 from modeling.weights.manifest import ManifestError
-from modeling.weights.pack import NotPackable, main, pack, quantise_rows, unpack
+from modeling.weights.pack import NotPackable, kept, main, pack, quantise_rows, unpack
 from modeling.weights.trained import assemble_trained
 
 BASE_SHA256 = "b" * 64
@@ -128,6 +128,29 @@ def test_the_command_packs_what_a_run_left(
     np.testing.assert_allclose(tensors[name], 2 * trained[name], atol=0.05)
 
 
+def test_a_kept_share_lies_between_the_base_and_what_was_trained(
+    dense: LlamaForCausalLM,  # noqa: F811
+    trained: dict[str, np.ndarray],
+    tmp_path: Path,
+) -> None:
+    dense.save_pretrained(tmp_path / "base")
+    plain = {name: values for name, values in trained.items() if "self_attn" in name}
+    plain["model.norm.weight"] = trained["model.norm.weight"]
+    found = kept(plain, 0.75, tmp_path / "base")
+    name = "model.layers.1.self_attn.q_proj"
+    product = plain[f"{name}.lora_B"] @ plain[f"{name}.lora_A"]
+    np.testing.assert_allclose(
+        found[f"{name}.lora_B"] @ found[f"{name}.lora_A"], 0.75 * product, rtol=1e-5, atol=1e-6
+    )
+    before = dense.state_dict()["model.norm.weight"].numpy()
+    expected = before + 0.75 * (plain["model.norm.weight"] - before)
+    np.testing.assert_allclose(found["model.norm.weight"], expected, rtol=1e-6)
+    with pytest.raises(NotPackable, match="of routed experts all is kept"):
+        kept(trained, 0.75, tmp_path / "base")
+    with pytest.raises(NotPackable, match=r"got 1\.5"):
+        kept(plain, 1.5, tmp_path / "base")
+
+
 def test_without_experts_the_model_stays_dense(
     dense: LlamaForCausalLM,  # noqa: F811
     trained: dict[str, np.ndarray],
@@ -152,6 +175,9 @@ def test_without_experts_the_model_stays_dense(
     after = gguf.GGUFReader(tmp_path / "trained.gguf")
     assert after.fields["general.architecture"].contents() == "llama"
     assert [t.name for t in after.tensors] == [t.name for t in before.tensors]
+    # Of 16 bits all matrices are, the embedding table too.
+    matrices = {t.tensor_type for t in after.tensors if len(t.shape) > 1}
+    assert matrices == {gguf.GGMLQuantizationType.F16}
     read = {t.name: dequantize(t.data, t.tensor_type) for t in after.tensors}
     source = {t.name: dequantize(t.data, t.tensor_type) for t in before.tensors}
     tensors, _ = unpack(tmp_path / "shipped")
