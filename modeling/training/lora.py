@@ -174,6 +174,14 @@ def _targets_as_named(base: PreTrainedModel) -> Iterator[None]:
         del config.model_type
 
 
+def merge_adapter(model: PreTrainedModel, directory: Path) -> PreTrainedModel:
+    """The model with the adapter that `save_adapter` wrote merged into its weights."""
+    with _targets_as_named(model):
+        adapted: Any = PeftModel.from_pretrained(model, str(directory))
+    merged: PreTrainedModel = adapted.merge_and_unload()
+    return merged
+
+
 def save_adapter(
     model: PeftModel, directory: Path, weights: Mapping[str, torch.Tensor] | None = None
 ) -> None:

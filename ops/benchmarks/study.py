@@ -45,7 +45,7 @@ from modeling.state_tracking.scoring import Scores
 from modeling.state_tracking.sgd import read_schemas, tracks
 from modeling.state_tracking.tracker import Tracker
 from modeling.training.chat import ChatTokenizer
-from modeling.training.lora import load_base
+from modeling.training.lora import load_base, merge_adapter
 from modeling.training.mix.build import read_items
 from modeling.training.mix.grounded import NOT_SAID
 from modeling.training.mix.items import Item, rows
@@ -132,10 +132,7 @@ def load_trained(folder: Path, made_by: Recipe) -> PreTrainedModel:
             if unknown:
                 raise ValueError(f"{file} has weights that the model hasn't: {unknown[:3]}")
     if (folder / "adapter_model.safetensors").exists():
-        from peft import PeftModel
-
-        merged: Any = PeftModel.from_pretrained(model, str(folder))
-        model = merged.merge_and_unload()
+        model = merge_adapter(model, folder)
     torch.nn.Module.to(model, DEVICE)
     return model.eval()
 

@@ -10,10 +10,16 @@ import peft
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from modeling.moe.upcycle import Experts, upcycle_checkpoint
-from modeling.training.lora import add_adapter, load_base, resolve_dtype, save_adapter
+from modeling.moe.upcycle import Experts, upcycle, upcycle_checkpoint
+from modeling.training.lora import (
+    add_adapter,
+    load_base,
+    merge_adapter,
+    resolve_dtype,
+    save_adapter,
+)
 from modeling.training.recipe import Lora, Recipe
 from modeling.training.tests.test_trainer import trained
 from modeling.weights.manifest import verify_manifest
@@ -90,6 +96,23 @@ def test_plain_peft_reads_what_was_saved(model_dir: Path, tmp_path: Path) -> Non
     with torch.no_grad():
         again = read.eval()(input_ids=TOKENS).logits
     torch.testing.assert_close(again, logits(model), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_the_adapter_of_a_mixtures_shared_experts_is_merged_whole(
+    model_dir: Path, tmp_path: Path
+) -> None:
+    def mixture() -> PreTrainedModel:
+        experts = Experts(number=4, width=16, top_k=2)
+        return upcycle(load_base(model_dir, torch.float32), experts, seed=0)
+
+    model = add_adapter(mixture(), Lora(rank=4), seed=0)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    save_adapter(model, tmp_path)
+    merged = merge_adapter(mixture(), tmp_path)
+    torch.testing.assert_close(logits(merged), logits(model), atol=1e-4, rtol=1e-4)
 
 
 def test_a_missing_base_is_named(tmp_path: Path) -> None:
