@@ -28,21 +28,15 @@ from modeling.training.recipe import Lora
 ADAPTER = "default"
 
 
-def _two_products(
-    narrow_TR: torch.Tensor, b_RN: torch.Tensor, wide_TM: torch.Tensor, w_MN: torch.Tensor
-) -> torch.Tensor:
-    """`narrow @ b + wide @ w`: the wide product is added to the narrow one where that lies."""
-    if torch.compiler.is_compiling():
-        # As plain operations the sum in place would become a copy and a sum.
-        return _two_products_as_one(narrow_TR, b_RN, wide_TM, w_MN)
-    return torch.mm(narrow_TR, b_RN).addmm_(wide_TM, w_MN)
-
-
-@torch.library.custom_op("praxis::two_products", mutates_args=())
-def _two_products_as_one(
+def _added_in_place(
     narrow_TR: torch.Tensor, b_RN: torch.Tensor, wide_TM: torch.Tensor, w_MN: torch.Tensor
 ) -> torch.Tensor:
     return torch.mm(narrow_TR, b_RN).addmm_(wide_TM, w_MN)
+
+
+_two_products_as_one = torch.library.custom_op(
+    "praxis::two_products", _added_in_place, mutates_args=()
+)
 
 
 @_two_products_as_one.register_fake
@@ -50,6 +44,15 @@ def _(
     narrow_TR: torch.Tensor, b_RN: torch.Tensor, wide_TM: torch.Tensor, w_MN: torch.Tensor
 ) -> torch.Tensor:
     return wide_TM.new_empty(wide_TM.shape[0], w_MN.shape[1])
+
+
+def _two_products(
+    narrow_TR: torch.Tensor, b_RN: torch.Tensor, wide_TM: torch.Tensor, w_MN: torch.Tensor
+) -> torch.Tensor:
+    """`narrow @ b + wide @ w`: the wide product is added to the narrow one where that lies."""
+    # As plain operations compiled code would make a copy and a sum of the sum in place.
+    add = _two_products_as_one if torch.compiler.is_compiling() else _added_in_place
+    return add(narrow_TR, b_RN, wide_TM, w_MN)
 
 
 class _LoraProduct(torch.autograd.Function):

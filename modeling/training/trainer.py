@@ -342,7 +342,7 @@ def prepare(
     compiled = _compiles(recipe, plan.steps, accelerator.device)
     loss_module = SupervisedLoss(base, dtype, compiled=compiled).to(accelerator.device)
     loss_module.train()
-    if compiled and _captures(recipe, groups, accelerator):
+    if compiled and _captures(recipe, base, accelerator, dtype):
         loss_module.capture(Room.of(plan.sequences(0), lengths, tokens=recipe.max_tokens))
     mixture = None if groups is None else Mixture(groups=groups, balancer=BiasBalancer(base))
     optimizer = torch.optim.AdamW(
@@ -380,16 +380,19 @@ def _compiles(recipe: Recipe, steps: int, device: torch.device) -> bool:
     return device.type == "cuda" and enough
 
 
-def _captures(recipe: Recipe, groups: Groups | None, accelerator: Accelerator) -> bool:
+def _captures(
+    recipe: Recipe, base: PreTrainedModel, accelerator: Accelerator, dtype: torch.dtype
+) -> bool:
     """Whether full sequences can be replayed: all that changes between them must be their tokens.
 
-    A mixture is told of each sequence by other ways, and several processes exchange gradients within
-    the backward pass.
+    A mixture is told of each sequence by other ways or sends tokens by what they are, several
+    processes exchange gradients within the backward pass, and in float32 each span is a kernel.
     """
     return (
         accelerator.device.type == "cuda"
         and accelerator.num_processes == 1
-        and groups is None
+        and dtype == torch.bfloat16
+        and not getattr(base.config, "num_experts_per_tok", 0)
         and "base" not in recipe.trainable
     )
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig
 
+from modeling.training import trainer
 from modeling.training.capture import Room
 from modeling.training.lora import add_adapter
 from modeling.training.objective import ATTENTION, SupervisedLoss
-from modeling.training.recipe import Lora
+from modeling.training.recipe import Lora, Recipe
 
 ROOM = Room(tokens=100, spans=12, longest=30)
 
@@ -44,6 +47,33 @@ def test_room_is_made_for_sequences_like_those_of_the_plan() -> None:
     room = Room.of([[0, 1, 2], [3, 0]], lengths, tokens=100)
     assert room.longest == 40
     assert room.takes((0, 40, 50, 75)) and room.takes((0, 25, 50, 90))
+
+
+@pytest.mark.parametrize(
+    ("changed", "captures"),
+    [
+        ({}, True),
+        ({"dtype": torch.float32}, False),
+        ({"processes": 2}, False),
+        ({"device": "cpu"}, False),
+        ({"config": MixtralConfig()}, False),
+        ({"trainable": {"base": 1.0}}, False),
+    ],
+)
+def test_only_an_adapter_of_a_dense_model_in_one_process_is_captured(
+    changed: dict[str, Any], captures: bool
+) -> None:
+    recipe = Recipe(
+        model_path="m", data_path="d", output_dir="o",
+        trainable=changed.get("trainable", {"lora": 1.0, "norms": 0.3}),
+    )  # fmt: skip
+    base: Any = SimpleNamespace(config=changed.get("config", LlamaConfig()))
+    accelerator: Any = SimpleNamespace(
+        device=torch.device(changed.get("device", "cuda")),
+        num_processes=changed.get("processes", 1),
+    )
+    dtype = changed.get("dtype", torch.bfloat16)
+    assert trainer._captures(recipe, base, accelerator, dtype) == captures
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")

@@ -119,6 +119,8 @@ def test_the_command_packs_what_a_run_left(
     assert main(command) == 1
     assert "facts.json" in capsys.readouterr().err
     facts.write_text(json.dumps(FACTS), encoding="utf-8")
+    assert main([*command, "--kept", "0.5"]) == 1
+    assert "of routed experts all is kept" in capsys.readouterr().err
     assert main(command) == 0
     tensors, found = unpack(tmp_path / "shipped")
     assert found["model"] == "tiny-moe"
